@@ -15,7 +15,7 @@ e215.)
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
 from brainbrr_core.annotation.texts import Meaning
 
-_NAME = re.compile(r"file\s+name\s*:\s*(\S.*)", re.IGNORECASE)
+_NAME = re.compile(r"file\s*name\s*:\s*(\S.*)", re.IGNORECASE)
 _CLOCK = re.compile(r"file\s+(start|end)\s+time\s*:\s*(.*)", re.IGNORECASE)
 _COUNT = re.compile(r"number\s+of\s+seizures\s+in\s+file\s*:\s*(\d{1,4})", re.IGNORECASE)
 # A line without a unit may have been cut short within its number.
@@ -90,6 +90,16 @@ def read(path: Path, edf: str) -> ParsedAnnotation | None:
     Raises ``OSError`` when it cannot be opened.
     """
     return parse(path.read_text(encoding="utf-8", errors="replace"), path.name, edf)
+
+
+#: O1 in chb12_28 and chb12_29: a zero for the letter.
+_MISTYPED_O1 = "01"
+
+
+def mistyped_labels(labels: Sequence[str]) -> dict[str, str]:
+    """The label that stands for O1 in a referential EDF without an O1; otherwise nothing."""
+    stripped = [label.strip().upper() for label in labels]
+    return {_MISTYPED_O1: "O1"} if _MISTYPED_O1 in stripped and "O1" not in stripped else {}
 
 
 def summary_without_free_text(text: str, edfs: Collection[str]) -> str:

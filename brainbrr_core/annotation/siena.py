@@ -38,7 +38,9 @@ from brainbrr_core.annotation.policy import CLOCK_MISMATCH_S, ROUNDING_S
 from brainbrr_core.annotation.texts import Meaning, label_of
 
 _HEADING = re.compile(r"seizure\s*n\s*[.°]?\s*(\d+).*", re.IGNORECASE)
-_NAME = re.compile(r"file\s+name\s*:\s*(.*)", re.IGNORECASE)
+_NAME = re.compile(r"file\s*name\s*:\s*(.*)", re.IGNORECASE)
+#: Any other line with the name of an EDF.
+_ANY_NAME = re.compile(r".*\.edf\b.*", re.IGNORECASE)
 _TIME = re.compile(
     r"(?:(registration|seizure)\s+)?(start|end)(?:\s+time\s*:?|\s*:)\s*(.*)", re.IGNORECASE
 )
@@ -146,6 +148,11 @@ class _Reader:
             self.end_seizure()
             self._seizure["start"] = Clock((), number)
             self.end_seizure()
+        elif _ANY_NAME.fullmatch(line) is not None:
+            # What follows need not belong to the EDF that was named last.
+            self.end_seizure()
+            self.end_registration()
+            self._name = None
         elif _HEADING.fullmatch(line) is not None:
             self.end_seizure()
 
@@ -354,6 +361,8 @@ def _fixed_words(line: str, meant: Collection[str]) -> str:
         return f"{words} {clock_words(time[3])}"
     if _ANY_CLOCK.match(line) is not None:
         return "Time 0:00:00"
+    if _ANY_NAME.fullmatch(line) is not None:
+        return "File name:"
     if (heading := _HEADING.fullmatch(line)) is not None:
         return f"Seizure n {heading[1][-2:]}"
     return ""

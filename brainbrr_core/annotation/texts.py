@@ -33,8 +33,10 @@ _MOTOR_LABELS = {
     "myoclonic": "mysz",
 }
 _FLAGS = re.IGNORECASE | re.DOTALL
+#: ``ictal``, but not the time around a seizure: ``postictal``, ``post-ictal``.
+_ICTAL = "".join(rf"(?<!{word}[\s_-])" for word in ("pre", "post", "inter", "peri", "non")) + "ict"
 #: Mentions a seizure in any way.
-_MENTION = re.compile(r"(?<![a-z])(?:sz|seiz)", _FLAGS)
+_MENTION = re.compile(rf"(?<![a-z])(?:sz|seiz|{_ICTAL}(?:al|us))", _FLAGS)
 #: Longest text, in characters, that is compared with the patterns.
 _LONGEST = 1000
 

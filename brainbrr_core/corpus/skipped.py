@@ -17,6 +17,8 @@ from brainbrr_core.machine.walk import RECORDING_FOLDERS, as_text
 #: Why something is not read, by kind. A closed list.
 SKIPPED = {
     "not_of_layout": "an EDF, or a file of another format, that is no recording in this layout",
+    "folder_not_of_layout": "a folder with recordings whose name is none of this layout, so that "
+    "nothing in it is read: rename it if it belongs to the corpus",
     "hidden_edf": "a hidden file named like an EDF, as macOS creates next to each real one",
     "no_text": "its name is not UTF-8 or has control characters: rename it",
     "linked_again": "a link to a folder that is read by another path, or that contains the link",
@@ -30,22 +32,25 @@ SKIPPED = {
     "if they differ",
     "unfinished_transfer": "a file named as by a transfer that is not finished",
     "annotation_without_edf": "an annotation without its EDF: was the download interrupted?",
+    "annotation_not_read": "an annotation that is packed, or whose ending is in capitals: unpack it, "
+    "or rename it",
     "listed_without_edf": "an EDF that the list of its patient's recordings names and that is not "
     "there: was the download interrupted?",
 }
+#: Kinds that concern annotations.
+OF_ANNOTATIONS = frozenset({"annotation_without_edf", "annotation_not_read"})
 #: Kinds that concern EDFs and folders; the others concern other files.
-OF_EDFS = frozenset(SKIPPED) - {
-    "other_format",
-    "needs_files",
-    "same_name",
-    "unfinished_transfer",
-    "annotation_without_edf",
-    "listed_without_edf",
-}
+OF_EDFS = (
+    frozenset(SKIPPED)
+    - OF_ANNOTATIONS
+    - {"other_format", "needs_files", "same_name", "unfinished_transfer", "listed_without_edf"}
+)
 
+#: Suffixes of packed files.
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 #: Suffixes of the main file of recordings in formats that are not read, in some layouts or at all.
 _OTHER_FORMATS = (
-    *(f".edf{packed}" for packed in (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")),
+    *(f".edf{packed}" for packed in _PACKED),
     # BioSemi, BrainVision, EEGLAB, Neuroscan and ANT, GDF, MNE, Micromed, Nicolet, Persyst, NWB.
     *(".bdf", ".bdf.gz", ".vhdr", ".set", ".cnt", ".gdf", ".fif", ".fif.gz", ".trc", ".lay"),
     # Of Nihon Kohden, the file with the labels: that with the samples may be one of BrainVision.
@@ -120,10 +125,14 @@ def skipped_in_folder(
     # One missing EDF may have several annotations.
     stems = set()
     for name in others:
-        if name[0] == "." or annotates(name, recordings) is not False:
+        if name[0] == ".":
             continue
-        stem = name.rpartition(".")[0]
-        if stem not in stems:
+        annotated = annotates(name, recordings)
+        if annotated is None:
+            plain = _plain(name)
+            if plain != name and annotates(plain, recordings) is not None:
+                yield "annotation_not_read", name
+        elif not annotated and (stem := name.rpartition(".")[0]) not in stems:
             stems.add(stem)
             yield "annotation_without_edf", name
 
@@ -137,6 +146,13 @@ def describe_skipped(skipped: Iterable[Skipped]) -> Iterator[str]:
         more = f"\n  and {len(several) - _SHOWN:,} more" if len(several) > _SHOWN else ""
         shown = "".join(f"\n  {path}" for path in several[:_SHOWN])
         yield f"not read: {len(several):,} {kind}: {SKIPPED[kind]}{shown}{more}"
+
+
+def _plain(name: str) -> str:
+    """A name in lower case and without the suffix of a packed file."""
+    lower = name.lower()
+    stem, dot, last = lower.rpartition(".")
+    return stem if dot + last in _PACKED else lower
 
 
 def _is_unfinished(lower: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.layouts.known import layout_around
-from brainbrr_core.corpus.skipped import Skipped
+from brainbrr_core.corpus.skipped import OF_ANNOTATIONS, Skipped
 from brainbrr_core.edf.formats import is_edf, without_suffix
 from brainbrr_core.errors import BrainbrrError, cannot_write
 from brainbrr_core.files.atomic import replacing
@@ -76,7 +76,7 @@ def edf_files(source: Path) -> tuple[list[Path], list[Skipped]]:
         paths = sorted(
             file.path for file in layout.recordings() if not file.path.name.endswith(_PREDICTIONS)
         )
-        of_signals = (item for item in layout.skipped if item.kind != "annotation_without_edf")
+        of_signals = (item for item in layout.skipped if item.kind not in OF_ANNOTATIONS)
         skipped = sorted(of_signals)
     if not paths:
         raise BrainbrrError(f"no EDF at {source}: give a file or a folder with some")

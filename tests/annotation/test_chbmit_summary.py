@@ -76,6 +76,23 @@ def test_every_time_is_exact_in_either_form(edges: list[int], numbered: bool, se
     assert parsed(text, "chb31_01.edf").events == tuple(Event(*pair) for pair in times)
 
 
+def test_a_block_begins_with_a_name_in_any_spelling_of_its_line() -> None:
+    text = block("a.edf", *seizures((10, 20))) + block("b.edf", *seizures((30, 40)))
+    for line in ("FileName: b.edf", "File name : b.edf"):
+        spelled = text.replace("File Name: b.edf", line)
+        assert [parsed(spelled, name).events for name in ("a.edf", "b.edf")] == [
+            (Event(10, 20),),
+            (Event(30, 40),),
+        ]
+
+
+def test_o1_is_the_label_with_a_zero_in_an_edf_without_another_o1() -> None:
+    electrodes = ["F7", "P3", "01", "O2", "-", "."]
+    assert chbmit.mistyped_labels(electrodes) == {"01": "O1"}
+    assert chbmit.mistyped_labels([*electrodes, "O1"]) == {}
+    assert chbmit.mistyped_labels(["FP1-F7", "P7-O1"]) == {}
+
+
 def test_the_duration_follows_from_clock_times_also_past_midnight() -> None:
     for clocks, duration in (
         (("23:10:00", "24:10:00"), 3600),

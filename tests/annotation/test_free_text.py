@@ -97,6 +97,32 @@ def test_overlapping_events_of_different_labels_are_kept(tmp_path: Path) -> None
     ]
 
 
+def test_ictal_is_a_seizure_and_the_time_around_one_is_not(tmp_path: Path) -> None:
+    text = events_tsv(
+        (5, "4", "pre-ictal"),
+        (10, "20", "ictal"),
+        (30, "15", "postictal"),
+        (60, "0", "Ictal onset"),
+        (80, "0", "ictal end"),
+        (90, "9", "post-ictal generalized slowing"),
+        (120, "5", "inter ictal spikes"),
+        (200, "10", "possible ictal pattern"),
+        (230, "10", "interictal"),
+        column="trial_type",
+    )
+    outcome = labels_from(tmp_path, tsv=text)
+    assert outcome.events == (Event(10, 30), Event(60, 80), Event(200, 300, UNKNOWN))
+    assert codes(outcome) == ["no_recording_duration", "unclear_text"]
+
+
+def test_an_impedance_check_is_neither_seizure_nor_background(tmp_path: Path) -> None:
+    outcome = labels_from(tmp_path, tsv=events_tsv((0, "20", "impd"), (50, "10", "sz_foc_ia_nm")))
+    assert (outcome.reason, outcome.events) == (
+        None,
+        (Event(0, 20, UNKNOWN), Event(50, 60, "cpsz")),
+    )
+
+
 @pytest.mark.parametrize("column", ["trial_type", "value"])
 def test_columns_of_free_text_are_read(tmp_path: Path, column: str) -> None:
     text = events_tsv(

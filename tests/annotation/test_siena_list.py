@@ -113,6 +113,30 @@ def test_a_name_in_another_spelling_is_corrected_with_a_finding(listed: str, edf
     assert siena.unlisted(siena.parse(entry(listed), WHERE), [edf]) == []
 
 
+@pytest.mark.parametrize("line", ["Filename: PN31-2.edf", "FILE NAME : PN31-2.edf"])
+def test_a_name_is_read_in_any_spelling_of_its_line(line: str) -> None:
+    listed = entry() + entry("PN31-2.edf", seizure=("23.10.10", "23.11.10")).replace(
+        "File name: PN31-2.edf ", line
+    )
+    assert (of(listed).events, codes(of(listed))) == ((Event(600, 660),), [])
+    second = of(listed, "PN31-2.edf")
+    assert (second.events, codes(second)) == ((Event(1200, 1260),), [])
+
+
+def test_what_follows_a_line_with_another_name_belongs_to_no_known_edf() -> None:
+    text = entry() + entry("PN31-2.edf", seizure=("23.10.10", "23.11.10")).replace(
+        "File name: PN31-2.edf ", "Recorded in PN31-2.edf"
+    )
+    first = of(text)
+    assert (first.events, codes(first)) == ((Event(600, 660),), ["seizure_without_file"])
+    assert not first.usable
+    # The copy without free text says the same.
+    kept = siena.without_free_text(HEAD + text, ["PN31-1.edf"])
+    assert "Recorded" not in kept
+    copied = siena.recording_annotation(siena.parse(kept, WHERE), "PN31-1.edf", START, 3600.0)
+    assert copied == first
+
+
 def test_a_name_without_a_number_is_not_guessed_beside_others() -> None:
     listed = siena.parse(entry("PN31.edf") + entry("PN31-2.edf"), WHERE)
     assert siena.recording_annotation(listed, "PN31-1.edf", START, 3600.0) is None

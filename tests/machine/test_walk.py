@@ -211,6 +211,9 @@ def test_what_lies_beside_recordings_is_named_by_its_kind() -> None:
         "gsutil.edf_.gstmp",
         "packed.edf.gz",
         "packed.csv_bi",
+        "packed.csv_bi.gz",
+        "capitals.CSV_BI",
+        "Notes.CSV",
         "biosemi.bdf",
         "brainvision.vhdr",
         "brainvision.eeg",
@@ -223,6 +226,8 @@ def test_what_lies_beside_recordings_is_named_by_its_kind() -> None:
     ]
     edfs = [name for name in names if name.lower().endswith(".edf")]
     assert sorted(skipped_in_folder(names, edfs, annotates_tuh)) == [
+        ("annotation_not_read", "capitals.CSV_BI"),
+        ("annotation_not_read", "packed.csv_bi.gz"),
         ("annotation_without_edf", "lost.csv_bi"),
         ("annotation_without_edf", "rsync.csv_bi"),
         ("other_format", "biosemi.bdf"),

@@ -36,7 +36,7 @@ class Labels(Section):
 
 
 #: A word for a seizure, with its number if it has one: ``Seizure #8``, ``sz_2``.
-_SEIZURE = r"(?:sz|seiz|seizure)s?[\s_#.:\d-]*"
+_SEIZURE = r"(?:sz|seiz|seizure|ictal|ictus)s?[\s_#.:\d-]*"
 #: An optional remark after it, such as the initials of the annotator.
 _REMARK = r"(?:\s*[-#(].*)?"
 
@@ -62,8 +62,9 @@ class AnnotationTexts(Section):
         rf"{_SEIZURE}(?:onset|starts?|started|begins?|began){_REMARK}",
         rf"(?:onset|start|beginning) of (?:the )?{_SEIZURE}{_REMARK}",
     )
-    #: Texts of intervals that are neither known to be seizure nor known to be background.
-    unknown: tuple[str, ...] = ("unknown", "unkn")
+    #: Texts of intervals that are neither known to be seizure nor known to be background; ``impd``
+    #: is the impedance check of SeizeIT2.
+    unknown: tuple[str, ...] = ("unknown", "unkn", "impd")
     #: Texts of annotations whose whole duration is a seizure.
     seizure: tuple[str, ...] = (_SEIZURE,)
 

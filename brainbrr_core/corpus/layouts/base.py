@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
@@ -32,7 +33,7 @@ from brainbrr_core.edf.formats import (
     part_names,
 )
 from brainbrr_core.errors import BrainbrrError, check_exhausted
-from brainbrr_core.machine.walk import Listing, is_text, walk
+from brainbrr_core.machine.walk import Listing, is_text, walk, why_not_entered
 
 #: A recording with fewer seconds of seizure and background has no usable labels.
 _LEAST_KNOWN_S = 0.01
@@ -207,6 +208,8 @@ class Layout(ABC):
     formats: ClassVar[frozenset[str]] = frozenset({".edf"})
     #: Electrodes that may have another label in this corpus than anywhere else.
     aliased: ClassVar[frozenset[str]] = frozenset()
+    #: Folders beside those that are searched whose recordings are no part of the data.
+    no_raw_data: ClassVar[frozenset[str]] = frozenset()
     #: What a complete corpus has, by its ``release``, where the layout is that of one corpus.
     complete: ClassVar[Mapping[str, CompleteCorpus]] = MappingProxyType({})
 
@@ -300,11 +303,42 @@ class Layout(ABC):
         self.skipped = []
         # A link to a folder above must not be followed: its recordings would be in two splits.
         above = (self.root, *self.root.resolve().parents)
+        folders = self.folders()
         try:
-            for listing in walk(self.folders(), self._skip, above=above):
+            for listing in walk(folders, self._skip, above=above):
                 yield from self._recordings_in(listing)
+            if self.root not in folders:
+                self._skip_outside(folders, above)
         except OSError as error:
             raise unreadable_folder(error) from None
+
+    def _skip_outside(self, folders: Sequence[Path], above: Sequence[Path]) -> None:
+        """Report what has recordings beside the ``folders`` of the layout, which nothing reads."""
+        searched = {path.resolve() for path in folders}
+        with os.scandir(self.root) as entries:
+            beside = sorted(entries, key=attrgetter("name"))
+        files = [entry.name for entry in beside if not entry.is_dir()]
+        for name in self._recordings_among(files):
+            self._skip("not_of_layout", self.root / name)
+        for entry in beside:
+            path = self.root / entry.name
+            if (
+                not entry.is_dir()
+                or entry.name in self.no_raw_data
+                or why_not_entered(entry.name) is not None
+                or path.resolve() in {*searched, *above}
+            ):
+                continue
+            # A folder of another kind may be closed to this user.
+            listings = walk([path], above=(*above, *folders), unreadable=lambda _error: None)
+            if any(self._recordings_among([e.name for e in own.files]) for own in listings):
+                self._skip("folder_not_of_layout", f"{path}/")
+
+    def _recordings_among(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Names of recordings among those of the files of a folder that is not read."""
+        return tuple(
+            name for name in choose(names, self.suffixes).recordings if not name.startswith(".")
+        )
 
     def _recordings_in(self, listing: Listing) -> Iterator[RecordingFile]:
         folder = self._folder(listing)

@@ -29,8 +29,6 @@ from brainbrr_core.edf.formats import FORMATS
 from brainbrr_core.errors import BrainbrrError
 
 _SUBJECTS, _PARTICIPANTS = "sub-*", "participants.tsv"
-#: Folders of a dataset, at any depth, whose recordings are processed or not converted yet.
-_NO_RAW_DATA = frozenset({"derivatives", "sourcedata"})
 #: Suffix of the table with the events of a recording.
 EVENTS_TABLE = "_events.tsv"
 
@@ -41,6 +39,8 @@ class BidsLayout(Layout):
     name = "bids"
     form = "sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv"
     formats = frozenset(FORMATS)
+    #: At any depth: their recordings are processed or not converted yet.
+    no_raw_data = frozenset({"derivatives", "sourcedata"})
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         super().__init__(root, shown, texts)
@@ -61,7 +61,7 @@ class BidsLayout(Layout):
         """Patient and session are entities of the path; other modalities are not recordings."""
         if folder.below[-1:] != ("eeg",) or not stem_of(name).endswith("_eeg"):
             return None
-        if not _NO_RAW_DATA.isdisjoint(folder.below):
+        if not self.no_raw_data.isdisjoint(folder.below):
             return None
         subject, *others = folder.below
         location = folder.location(name)

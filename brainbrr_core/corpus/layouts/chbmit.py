@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -28,6 +28,7 @@ class ChbmitLayout(ListedLayout):
     name = "chbmit"
     form = "chbNN/*.edf with chbNN-summary.txt"
     folder_name = re.compile(r"chb\d\d")
+    aliased = frozenset({"O1"})
     complete = MappingProxyType({"": CompleteCorpus("CHB-MIT 1.0.0", recordings=686, seizures=198)})
 
     @staticmethod
@@ -49,6 +50,10 @@ class ChbmitLayout(ListedLayout):
     def people(self) -> Mapping[str, Person]:
         """Age at the first recording of each case, and sex, from ``SUBJECT-INFO``."""
         return read_people(self.root / _SUBJECTS, ("Case", "Age (years)", "Gender"), "\t")
+
+    def aliases(self, labels: Sequence[str]) -> Mapping[str, str]:
+        """O1 where the file has ``01`` for it."""
+        return chbmit.mistyped_labels(labels)
 
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
         """Names in a summary without an EDF."""

@@ -1,4 +1,4 @@
-"""The electrode O1 of a Siena EDF whose label has lost its letter."""
+"""The electrode O1 of Siena and CHB-MIT where its label has lost its letter, or has a zero."""
 
 from __future__ import annotations
 
@@ -58,6 +58,20 @@ def test_a_truncated_label_is_the_electrode_of_its_position(tmp_path: Path, labe
         drawn = inspect_recording(path, settings.preprocessing)
         assert {channel.name: channel.label for channel in drawn.channels}["O1"] == o1
     assert np.array_equal(shards[0], shards[1])
+
+
+def test_o1_with_a_zero_is_the_electrode_in_chbmit(tmp_path: Path) -> None:
+    labels = ["01" if name == "O1" else name for name in CHANNELS] + ["EKG1-CHIN", "-", "-"]
+    path = write_edf(tmp_path / "chb12" / "chb12_28.edf", labels=labels, seconds=12)
+    (path.parent / "chb12-summary.txt").write_text(
+        "File Name: chb12_28.edf\nNumber of Seizures in File: 0\n"
+    )
+    (recording,) = scan(tmp_path)
+    assert (recording.reason, recording.missing) == (None, ())
+    assert dict(recording.matched)["O1"] == "01"
+    for montage in ("10-20", "double-banana"):
+        opened = open_source(path, montage=montage)
+        assert opened.missing == ()
 
 
 def test_the_other_signals_1_and_2_are_no_electrodes() -> None:
