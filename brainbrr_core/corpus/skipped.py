@@ -32,7 +32,7 @@ SKIPPED = {
     "if they differ",
     "unfinished_transfer": "a file named as by a transfer that is not finished",
     "annotation_without_edf": "an annotation without its EDF: was the download interrupted?",
-    "annotation_not_read": "an annotation that is packed, or whose ending is in capitals: unpack it, "
+    "annotation_not_read": "an annotation that is packed or whose ending is in capitals: unpack it "
     "or rename it",
     "listed_without_edf": "an EDF that the list of its patient's recordings names and that is not "
     "there: was the download interrupted?",
