@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,22 +185,30 @@ def training_digest(plan: Plan, settings: ManifestSettings) -> str:
     Those whom the fold holds out and recordings that are not used shape no weight, and are left
     out.
     """
-    used = (
-        item
-        for item in plan.items
-        if item.recording.split != HELD_OUT and item.recording.reason is None
+    return digest_of(
+        (
+            source_row(item)
+            for item in plan.items
+            if item.recording.split != HELD_OUT and item.recording.reason is None
+        ),
+        settings,
     )
-    return source_digest(replace(plan, items=tuple(used)), settings)
 
 
 def source_digest(plan: Plan, settings: ManifestSettings) -> str:
     """Digest of a manifest's inputs: fingerprints, events and settings."""
+    return digest_of(map(source_row, plan.items), settings)
+
+
+def digest_of(rows: Iterable[str], settings: ManifestSettings) -> str:
+    """Digest of recordings, each as :func:`source_row` writes it, and of the settings."""
     # The digest of {"recordings": [...], "settings": ...} as canonical JSON, some recordings at a
     # time: as one text, all of them would take hundreds of bytes each.
     hasher = hashlib.sha256(b'{"recordings":[')
-    for start in range(0, len(plan.items), AT_ONCE):
-        rows = ",".join(map(_source_row, plan.items[start : start + AT_ONCE]))
-        hasher.update(f"{',' if start else ''}{rows}".encode())
+    waiting, comma = iter(rows), ""
+    while some := list(islice(waiting, AT_ONCE)):
+        hasher.update(f"{comma}{','.join(some)}".encode())
+        comma = ","
     hasher.update(f'],"settings":{canonical_json(settings_digest(settings))}}}'.encode())
     return hasher.hexdigest()
 
@@ -208,8 +217,14 @@ def source_digest(plan: Plan, settings: ManifestSettings) -> str:
 AT_ONCE = 500
 
 
-def _source_row(item: Item) -> str:
-    """One recording's inputs to a manifest, as canonical JSON.
+def source_row(item: Item) -> str:
+    """One recording's inputs to a manifest, as canonical JSON."""
+    before, after = around_split(item)
+    return f"{before}{json_text(item.recording.split)}{after}"
+
+
+def around_split(item: Item) -> tuple[str, str]:
+    """What :func:`source_row` writes before and after the split of a recording.
 
     Put together here: a general encoder would take three times as long.
     """
@@ -223,9 +238,8 @@ def _source_row(item: Item) -> str:
     if recording.corpus and recording.partition_key.startswith(f"{recording.corpus}/"):
         patient = f",{json_text(recording.patient)}"
     return (
-        f"[{json_text(recording.partition_key)},{json_text(item.fingerprint)},"
-        f"{json_text(recording.split)},{'null' if reason is None else json_text(reason)},"
-        f"[{','.join(events)}]{patient}]"
+        f"[{json_text(recording.partition_key)},{json_text(item.fingerprint)},",
+        f",{'null' if reason is None else json_text(reason)},[{','.join(events)}]{patient}]",
     )
 
 

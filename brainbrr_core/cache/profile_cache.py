@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from brainbrr_core.cache.fold_digests import FoldDigests
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import source_digest, training_digest
 from brainbrr_core.cache.plan import Plan, plan_selection
@@ -88,6 +89,13 @@ class ProfileCache:
         # Only patients of several corpora can have a recording in common.
         everyone = plan.index if len(plan.index.corpora) > 1 else ()
         return Folds.of((item.recording for item in plan.items), self.split, everyone)
+
+    def fold_digests(self, plan: Plan) -> FoldDigests:
+        """What the trainings of each fold of a plan depend on.
+
+        Raises :class:`BrainbrrError` where there are too few patients for folds.
+        """
+        return FoldDigests.of(plan, self.settings, self.folds(plan))
 
     def with_fold(self, fold: int) -> ProfileCache:
         """The same cache and profile, with another fold."""

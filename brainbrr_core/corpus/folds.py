@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from brainbrr_core.configuration.settings import Split
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.patients import name_form
 from brainbrr_core.corpus.people import one_person
 from brainbrr_core.corpus.recording import Recording
@@ -28,6 +29,16 @@ class _Patient:
     recordings: int = 0
     seconds: float = 0.0
     seizures: int = 0
+
+
+@dataclass(frozen=True)
+class SplitTotals:
+    """The usable recordings in one split of a fold, and whose they are."""
+
+    patients: int
+    recordings: int
+    seconds: float
+    seizures: int
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,26 @@ class Folds:
         splits = dict.fromkeys(self._patients, "train")
         splits |= dict.fromkeys(dev, "dev") | dict.fromkeys(held_out, HELD_OUT)
         return {name: splits[person] for name, person in self._people.items()}
+
+    def totals(self, fold: int) -> dict[str, SplitTotals]:
+        """What is in each split of a fold; ``fold`` counts from 1.
+
+        Raises :class:`BrainbrrError` where there is no such fold.
+        """
+        splits = self.splits(fold)
+        people: dict[str, list[_Patient]] = {split: [] for split in SPLITS}
+        for name, patient in self._patients.items():
+            if patient.recordings:
+                people[splits[name]].append(patient)
+        return {
+            split: SplitTotals(
+                len(patients),
+                sum(patient.recordings for patient in patients),
+                sum(patient.seconds for patient in patients),
+                sum(patient.seizures for patient in patients),
+            )
+            for split, patients in people.items()
+        }
 
 
 def _spread(

@@ -155,7 +155,7 @@ def fold_recordings(code_version: str, folds: dg.PartitionsDefinition[str]) -> d
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).fold_recordings)
             cache = ProfileCache.of(configuration)
-            version, splits = fold_record(cache, cache.plan(), context.partition_key)
+            version, splits = fold_record(cache.fold_digests(cache.plan()), context.partition_key)
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=splits)
 
     return _fold_recordings

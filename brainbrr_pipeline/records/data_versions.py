@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster import DagsterEventType
 
+from brainbrr_core.cache.fold_digests import FoldDigests
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.profile_cache import ProfileCache
@@ -144,33 +145,27 @@ def observe_selection(context: Context, plan: Plan, version: str) -> None:
     _use_newest_event(context, SELECTED_RECORDINGS)
 
 
-def fold_record(cache: ProfileCache, plan: Plan, fold: str) -> tuple[str, Metadata]:
+def fold_record(digests: FoldDigests, fold: str) -> tuple[str, Metadata]:
     """The data version of a fold, and metadata of its splits.
 
     The version is of what its train and dev consist of, and of nothing else. Raises
     :class:`BrainbrrError` where there is no such fold.
     """
-    chosen = cache.with_fold(int(fold))
-    in_fold = chosen.in_fold(plan)
-    return chosen.training_source(in_fold), of_fold(in_fold)
+    return digests.digest(int(fold)), of_fold(digests.folds.totals(int(fold)))
 
 
 def unrecorded_folds(
     instance: dg.DagsterInstance, folds: Iterable[str], manifest: str, code_version: str
 ) -> list[str]:
     """Those of the folds that are not recorded as of a manifest and under a code version."""
-    input_tag = f"{INPUT_DATA_VERSION_TAG_PREFIX}/{CACHE_MANIFEST.to_user_string()}"
-    now = (code_version, manifest)
-
-    def recorded(fold: str) -> tuple[str | None, str | None] | None:
-        newest = dg.AssetRecordsFilter(FOLD_RECORDINGS, asset_partitions=[fold])
-        for record in instance.fetch_materializations(newest, limit=1).records:
-            event = record.asset_materialization
-            tags = (event.tags if event is not None else None) or {}
-            return tags.get(CODE_VERSION_TAG), tags.get(input_tag)
-        return None
-
-    return [fold for fold in folds if recorded(fold) != now]
+    now = {
+        CODE_VERSION_TAG: code_version,
+        f"{INPUT_DATA_VERSION_TAG_PREFIX}/{CACHE_MANIFEST.to_user_string()}": manifest,
+    }
+    recorded = instance.event_log_storage.get_latest_tags_by_partition(
+        FOLD_RECORDINGS, DagsterEventType.ASSET_MATERIALIZATION, tag_keys=list(now)
+    )
+    return [fold for fold in folds if recorded.get(fold) != now]
 
 
 def record_all_folds(context: Context, cache: ProfileCache, plan: Plan, code_version: str) -> None:
@@ -196,9 +191,12 @@ def record_folds(
     """
     manifest = source_digest(plan, cache.settings)
     changed = unrecorded_folds(context.instance, folds, manifest, code_version)
+    if not changed:
+        return
+    digests = cache.fold_digests(plan)
     with EventWriter(context) as writer:
         for fold in changed:
-            version, metadata = fold_record(cache, plan, fold)
+            version, metadata = fold_record(digests, fold)
             writer.add(
                 dg.AssetMaterialization(
                     FOLD_RECORDINGS,
@@ -212,8 +210,7 @@ def record_folds(
                     },
                 )
             )
-    if changed:
-        _use_newest_event(context, FOLD_RECORDINGS)
+    _use_newest_event(context, FOLD_RECORDINGS)
 
 
 def _input_tags(key: dg.AssetKey, version: str, pointer: int | None = None) -> dict[str, str]:

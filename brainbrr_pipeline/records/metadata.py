@@ -22,6 +22,7 @@ from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.version import channels_of
 from brainbrr_core.constants import SPLITS
+from brainbrr_core.corpus.folds import SplitTotals
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
@@ -217,21 +218,19 @@ def _meaning(item: Item) -> str:
     return explain(item.reason) if is_code else item.reason
 
 
-def of_fold(plan: Plan) -> Metadata:
-    """Usable recordings in each split of a fold, from the plan with its splits."""
-    usable = [item.recording for item in plan.items if item.recording.reason is None]
-    splits = {name: [r for r in usable if r.split == name] for name in SPLITS}
+def of_fold(totals: Mapping[str, SplitTotals]) -> Metadata:
+    """Usable recordings in each split of a fold."""
     return {
         "splits": _table(
             [
                 {
-                    "split": name,
-                    "patients": len({recording.patient for recording in recordings}),
-                    "recordings": len(recordings),
-                    "hours": round(sum(r.duration_s for r in recordings) / 3600, 2),
-                    "seizures": sum(len(r.all_seizures) for r in recordings),
+                    "split": split,
+                    "patients": total.patients,
+                    "recordings": total.recordings,
+                    "hours": round(total.seconds / 3600, 2),
+                    "seizures": total.seizures,
                 }
-                for name, recordings in splits.items()
+                for split, total in totals.items()
             ]
         )
     }
