@@ -9,6 +9,7 @@ import pytest
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.cache import fold_digests
+from brainbrr_core.cache.manifest import around_split
 from brainbrr_core.cache.plan import Item, Plan, plan_corpus
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration, Overrides, apply_values, load
@@ -88,7 +89,6 @@ def test_each_recording_is_written_once_for_all_folds(
     cache: ProfileCache, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: Counter[str] = Counter()
-    around_split = fold_digests.around_split
 
     def counted(item: Item) -> tuple[str, str]:
         written[item.recording.partition_key] += 1
