@@ -10,7 +10,7 @@ each fold, so that only a change of these makes a fold stale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -45,6 +45,8 @@ CACHE_MANIFEST = dg.AssetKey("cache_manifest")
 FOLD_RECORDINGS = dg.AssetKey("fold_recordings")
 #: The data version of the index: a new index makes nothing stale, a changed recording does.
 INDEX_DATA_VERSION = str(SCHEMA_VERSION)
+#: Events that are read from Dagster's storage in one query.
+_EVENTS_AT_ONCE = 500
 
 
 def selection_version(plan: Plan, settings: ManifestSettings) -> str:
@@ -155,17 +157,25 @@ def fold_record(digests: FoldDigests, fold: str) -> tuple[str, Metadata]:
 
 
 def unrecorded_folds(
-    instance: dg.DagsterInstance, folds: Iterable[str], manifest: str, code_version: str
+    instance: dg.DagsterInstance, folds: Sequence[str], manifest: str, code_version: str
 ) -> list[str]:
     """Those of the folds that are not recorded as of a manifest and under a code version."""
-    now = {
-        CODE_VERSION_TAG: code_version,
-        f"{INPUT_DATA_VERSION_TAG_PREFIX}/{CACHE_MANIFEST.to_user_string()}": manifest,
-    }
-    recorded = instance.event_log_storage.get_latest_tags_by_partition(
-        FOLD_RECORDINGS, DagsterEventType.ASSET_MATERIALIZATION, tag_keys=list(now)
+    input_tag = f"{INPUT_DATA_VERSION_TAG_PREFIX}/{CACHE_MANIFEST.to_user_string()}"
+    newest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        FOLD_RECORDINGS, DagsterEventType.ASSET_MATERIALIZATION
     )
-    return [fold for fold in folds if recorded.get(fold) != now]
+    wanted = [newest[fold] for fold in folds if fold in newest]
+    recorded = set()
+    for start in range(0, len(wanted), _EVENTS_AT_ONCE):
+        some = dg.AssetRecordsFilter(
+            FOLD_RECORDINGS, storage_ids=wanted[start : start + _EVENTS_AT_ONCE]
+        )
+        for record in instance.fetch_materializations(some, limit=_EVENTS_AT_ONCE).records:
+            event = record.asset_materialization
+            tags = (event.tags if event is not None else None) or {}
+            if (tags.get(CODE_VERSION_TAG), tags.get(input_tag)) == (code_version, manifest):
+                recorded.add(record.partition_key)
+    return [fold for fold in folds if fold not in recorded]
 
 
 def record_all_folds(context: Context, cache: ProfileCache, plan: Plan, code_version: str) -> None:
@@ -183,7 +193,7 @@ def record_all_folds(context: Context, cache: ProfileCache, plan: Plan, code_ver
 
 
 def record_folds(
-    context: Context, cache: ProfileCache, plan: Plan, folds: Iterable[str], code_version: str
+    context: Context, cache: ProfileCache, plan: Plan, folds: Sequence[str], code_version: str
 ) -> None:
     """Record what the folds train on, where that is not recorded as of the current manifest.
 
