@@ -30,6 +30,8 @@ from brainbrr_pipeline.training.launch_settings import TRAINED_MODEL, load_of_mo
 
 #: The most shards that are read and compared with their checksums.
 SAMPLE = 16
+#: The most partition keys that a message names.
+_NAMED = 5
 EVAL_REPORT = dg.AssetKey("eval_report")
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
@@ -71,10 +73,10 @@ def _result(
     )
 
 
-def _abbreviate(keys: Iterable[str], limit: int = 5) -> str:
+def _abbreviate(keys: Iterable[str]) -> str:
     keys = list(keys)
-    more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
-    return ", ".join(keys[:limit]) + more
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return ", ".join(keys[:_NAMED]) + more
 
 
 def _reason(action: Callable[[], str]) -> str:

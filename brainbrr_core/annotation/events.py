@@ -37,10 +37,8 @@ class Event:
         return self.stop - self.start
 
 
-def merge_overlapping(
-    events: Iterable[Event], gap_s: float = 0.0, *, touching: bool = True
-) -> list[Event]:
-    """Sort events and merge those that overlap or are at most a gap apart.
+def merge_overlapping(events: Iterable[Event], *, touching: bool = True) -> list[Event]:
+    """Sort events and merge those that overlap.
 
     A merged event has the label of its first event, the highest confidence, and the channels of
     all.
@@ -49,10 +47,8 @@ def merge_overlapping(
     ----------
     events : iterable of Event
         In any order.
-    gap_s : float
-        Longest gap that is closed, in seconds.
     touching : bool
-        Whether events exactly ``gap_s`` apart are merged, too; for a gap of 0, events that touch.
+        Whether events that touch are merged, too.
 
     Returns
     -------
@@ -62,7 +58,7 @@ def merge_overlapping(
     merged: list[Event] = []
     for event in sorted(events):
         gap = event.start - merged[-1].stop if merged else float("inf")
-        if gap < gap_s or (touching and gap == gap_s):
+        if gap < 0 or (touching and gap == 0):
             last = merged[-1]
             merged[-1] = Event(
                 last.start,

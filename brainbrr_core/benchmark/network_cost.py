@@ -22,7 +22,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from brainbrr_core.configuration import Model
 from brainbrr_core.constants import CHANNELS, RATE
-from brainbrr_core.detection import window_starts
 from brainbrr_core.model import AnyNetwork, build_network
 
 MINUTES = (1, 2, 4, 8, 16, 32)
@@ -47,14 +46,13 @@ def cost(
     model: Model,
     seconds: float,
     *,
-    bfloat16: bool = False,
     recompute_activations: bool = False,
 ) -> Cost:
-    """Cost of one window of a network in torch, in float32 or with autocast.
+    """Cost of one window of a network in torch, in float32.
 
     Raises as :func:`brainbrr_core.model.build_network`.
     """
-    with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+    with FakeTensorMode():
         network = build_network(
             model, round(seconds * RATE), recompute_activations=recompute_activations
         )
@@ -149,17 +147,6 @@ def _counted(network: AnyNetwork, seconds: float) -> Cost:
         both.get_total_flops(),
         sum(size for key, (_, size) in saved.items() if key not in own),
     )
-
-
-def scoring_operations(preset: str, hours: float, window_s: int, stride_s: int) -> int:
-    """Floating-point operations to score one recording of so many hours.
-
-    A validation, an evaluation and a prediction take as many. Many short recordings of the same
-    total length have a few more windows, since the last window of each ends with the recording.
-    """
-    samples, window = round(hours * 3600 * RATE), window_s * RATE
-    windows = len(window_starts(samples, window, min(stride_s, window_s) * RATE))
-    return windows * cost(Model.model_validate({"preset": preset}), window_s).forward
 
 
 def operation_counter() -> FlopCounterMode:

@@ -167,9 +167,7 @@ def load(
     return _with_absolute_paths(values, layers).with_origin(origin)
 
 
-def apply_assignments(
-    configuration: Configuration, assignments: Sequence[str], option: str = "--set"
-) -> Configuration:
+def apply_assignments(configuration: Configuration, assignments: Sequence[str]) -> Configuration:
     """A configuration in which some settings have another value.
 
     Parameters
@@ -178,8 +176,6 @@ def apply_assignments(
         The configuration to start from, which is not changed.
     assignments : sequence of str
         Each as in ``training.label_smoothing=0.1``, with a value in YAML; later ones win.
-    option : str, optional
-        How messages name the source of the assignments.
 
     Returns
     -------
@@ -197,11 +193,11 @@ def apply_assignments(
         key, equals, value = assignment.partition("=")
         if not equals or not all(key.strip().split(".")):
             raise BrainbrrError(
-                f"{option} {assignment}: write SECTION.KEY=VALUE, such as training.seed=1"
+                f"--set {assignment}: write SECTION.KEY=VALUE, such as training.seed=1"
             )
         assigned.pop(key.strip(), None)
-        assigned[key.strip()] = read_value(value, f"{option} {assignment}")
-    return apply_values(configuration, assigned, option)
+        assigned[key.strip()] = read_value(value, f"--set {assignment}")
+    return apply_values(configuration, assigned, "--set")
 
 
 def apply_values(

@@ -17,7 +17,7 @@ from glob import escape as glob_escape
 from pathlib import Path
 from typing import IO
 
-from brainbrr_core.errors import cannot_write, is_full
+from brainbrr_core.errors import BrainbrrError, cannot_write, is_full
 from brainbrr_core.locking import locked, open_to_lock, server_time, try_flock
 
 #: Names of temporary files of :func:`replacing`; in earlier releases they had the process id.
@@ -37,8 +37,13 @@ def replacing(path: Path) -> Iterator[Path]:
     disk before it replaces ``path``. When the block fails, the temporary file is removed and
     ``path`` is unchanged. No other process, on this machine or another, gets the same temporary
     path; :func:`is_leftover` recognizes the file that a killed process leaves. Raises ``OSError``
-    where the folder cannot be written to; with the path where the disk is full.
+    where the folder cannot be written to, with the path where the disk is full, and
+    :class:`BrainbrrError` where ``path`` is a pipe or a device such as ``/dev/null``.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise BrainbrrError(
+            f"{path} is a pipe or a device, which a file would replace: name a file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
+from brainbrr_core.files.state import content_hash
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord
 from brainbrr_core.runs.threshold import OperatingThreshold
 from brainbrr_core.runs.used_versions import RUN
@@ -24,7 +24,6 @@ from brainbrr_core.runs.used_versions import RUN
 FORMAT = 1
 #: The entry of ``config.json`` with the SHA-256 of the canonical JSON of all others.
 CHECKSUM = "checksum"
-_PIECE_BYTES = 1 << 20
 
 
 class StoredFile(BaseModel):
@@ -37,13 +36,8 @@ class StoredFile(BaseModel):
 
     @classmethod
     def of(cls, path: Path) -> StoredFile:
-        """Those of the file at ``path``."""
-        hasher, size = blake3(), 0
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                hasher.update(piece)
-                size += len(piece)
-        return cls(bytes=size, blake3=hasher.hexdigest())
+        """Those of the file at ``path``. Raises as :func:`content_hash`."""
+        return cls(bytes=path.stat().st_size, blake3=content_hash(path))
 
 
 #: A file of the folder itself: it cannot lead out of it.

@@ -14,6 +14,7 @@ from brainbrr_core.cache.shard import DamagedShard, verify_shard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.state import content_hash
 from brainbrr_core.remote.interface import Remote, RemoteUnavailable
 from brainbrr_core.transfer.catalog import Catalog, ShardBlob, check_keys
 from brainbrr_core.transfer.parallel import TRANSFERS, run_parallel
@@ -26,7 +27,7 @@ from brainbrr_core.transfer.portable_index import (
 )
 from brainbrr_core.transfer.public_access import AGREEMENT, check_private, probe_object
 from brainbrr_core.transfer.push_lock import STALE_S, exclusive_push
-from brainbrr_core.transfer.receive import Transfer, hash_file
+from brainbrr_core.transfer.receive import Transfer
 from brainbrr_core.transfer.remote_copy import RemoteCopy
 
 #: How often to write the catalog while other machines are faster, and to send objects that vanish.
@@ -163,7 +164,7 @@ def shard_blob(store: Store, item: Item) -> ShardBlob:
             f"the shard of {key} is damaged ({error}): run `brainbrr cache verify`, then "
             "`brainbrr cache build`, and try again"
         ) from None
-    return ShardBlob(*hash_file(path), item.fingerprint)
+    return ShardBlob(content_hash(path), path.stat().st_size, item.fingerprint)
 
 
 def _send(

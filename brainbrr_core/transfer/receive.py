@@ -61,16 +61,6 @@ class Transfer:
             self.skipped += 1
 
 
-def hash_file(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
-    """The BLAKE3 hash of a file, in hexadecimal, and its size in bytes. Raises ``OSError``."""
-    hasher, size = blake3(), 0
-    with path.open("rb", buffering=0) as file:
-        while content := file.read(piece):
-            hasher.update(content)
-            size += len(content)
-    return hasher.hexdigest(), size
-
-
 def receive_shard(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) -> bool:
     """Write a shard to the store; False if another process has written it in the meantime.
 

@@ -132,3 +132,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "out", tmp_path / "mine"):
         with pytest.raises(BrainbrrError, match=f"^{folder} cannot be written"), modes_apply():
             write(folder, "1")
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "a link to it"])
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, linked: bool) -> None:
+    """As root, a command that is given /dev/null would remove it from the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    with pytest.raises(BrainbrrError, match=f"^{path} is a pipe or a device"), replacing(path):
+        pytest.fail("the block must not begin")
+    assert pipe.is_fifo() and path.is_symlink() == linked

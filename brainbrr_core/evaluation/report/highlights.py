@@ -11,6 +11,9 @@ from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult
 from brainbrr_core.evaluation.statistics import LATENCY
 from brainbrr_core.scoring import nedc
 
+#: Seconds that are shown before and after an event, and the most of a recording that is shown.
+_CONTEXT_S, _LONGEST_S = 10.0, 60.0
+
 Kind = Literal["detected seizure", "missed seizure", "false alarm"]
 
 
@@ -37,9 +40,7 @@ class Highlight:
     stop_s: float
 
 
-def typical_hits(
-    results: EvaluationResults, count: int = 2, context_s: float = 10.0, longest_s: float = 60.0
-) -> list[Highlight]:
+def typical_hits(results: EvaluationResults, count: int = 2) -> list[Highlight]:
     """The detected seizures whose latency is closest to the median.
 
     Typical hits are shown because the best ones would flatter the detector. The first of every
@@ -64,15 +65,10 @@ def typical_hits(
         for row, event in hits
     }
     ordered = _rank_by_patient(hits, lambda row, event: -distance[row.partition_key, event])
-    return [
-        _highlight("detected seizure", row, event, context_s, longest_s)
-        for row, event in ordered[:count]
-    ]
+    return [_highlight("detected seizure", row, event) for row, event in ordered[:count]]
 
 
-def worst_misses(
-    results: EvaluationResults, count: int = 4, context_s: float = 10.0, longest_s: float = 60.0
-) -> list[Highlight]:
+def worst_misses(results: EvaluationResults, count: int = 4) -> list[Highlight]:
     """The longest seizures that no detection overlaps.
 
     The longest of every patient comes before the second longest of any patient.
@@ -85,12 +81,10 @@ def worst_misses(
             (row, event) for event, hit in zip(reference, hits.tolist(), strict=True) if not hit
         ]
     worst = _rank_by_patient(misses, lambda _, event: event.duration)[:count]
-    return [_highlight("missed seizure", row, event, context_s, longest_s) for row, event in worst]
+    return [_highlight("missed seizure", row, event) for row, event in worst]
 
 
-def worst_false_alarms(
-    results: EvaluationResults, count: int = 4, context_s: float = 10.0, longest_s: float = 60.0
-) -> list[Highlight]:
+def worst_false_alarms(results: EvaluationResults, count: int = 4) -> list[Highlight]:
     """The detections of highest confidence that overlap no seizure.
 
     The first of every patient comes before the second of any patient.
@@ -103,7 +97,7 @@ def worst_false_alarms(
             (row, event) for event, alarm in zip(hypothesis, false.tolist(), strict=True) if alarm
         ]
     worst = _rank_by_patient(alarms, lambda _, event: event.confidence)[:count]
-    return [_highlight("false alarm", row, event, context_s, longest_s) for row, event in worst]
+    return [_highlight("false alarm", row, event) for row, event in worst]
 
 
 _Candidates = list[tuple[RecordingResult, Event]]
@@ -127,13 +121,8 @@ def _highlight(
     kind: Kind,
     row: RecordingResult,
     event: Event,
-    context_s: float,
-    longest_s: float,
 ) -> Highlight:
-    """A highlight with ``context_s`` seconds before and after the event.
-
-    A segment longer than ``longest_s`` seconds is cut at its end.
-    """
-    start = max(event.start - context_s, 0.0)
-    stop = min(event.stop + context_s, start + longest_s, row.duration_s)
+    """A highlight with some time before and after the event; a long one is cut at its end."""
+    start = max(event.start - _CONTEXT_S, 0.0)
+    stop = min(event.stop + _CONTEXT_S, start + _LONGEST_S, row.duration_s)
     return Highlight(kind, row.partition_key, event, start, stop)
