@@ -1,9 +1,12 @@
 """Groups of patients by age, for a table of a report.
 
-Children are grouped as in the guideline E11 of the International Council for Harmonisation
-(infants and toddlers, children, adolescents), and the elderly from 65 years on as in its E7:
-background, artifacts and seizures differ with age, and so may a detector that knows one group
-better. Newborns, who are not told apart here, need detectors of their own.
+Background, artifacts and seizures differ with age, and so may a detector that knows one group
+better. The limits are those of the International Council for Harmonisation. Section 2.5 of its
+guideline E11 (2000, unchanged by the addendum R1 of 2017) has newborns of 0 to 27 days, infants and
+toddlers from 28 days to 23 months, children of 2 to 11 years, and adolescents from 12 to 16 or 18
+years, which depends on the region: here, they end before 18. Its guideline E7 (1993) takes patients
+of 65 years and more as geriatric. Newborns, who are not told apart here, need detectors of their
+own.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
@@ -14,14 +14,16 @@ from brainbrr_core.evaluation.event_counts import (
     outcomes_of,
     patient_statistics,
 )
+from brainbrr_core.evaluation.groups import by_age
 from brainbrr_core.evaluation.results import (
     SECONDS_PER_HOUR,
     Estimate,
+    GroupRow,
     RecordingResult,
     SeizureOutcome,
 )
 from brainbrr_core.evaluation.statistics import LATENCY
-from brainbrr_core.evaluation.tables import Row, write_table
+from brainbrr_core.evaluation.tables import Row, write_groups, write_table
 from brainbrr_core.scoring import Counts, RecordingEvents, resamples, total
 
 #: Families of rules; the names of their figures begin with these.
@@ -45,6 +47,8 @@ class EventScores:
         Whether each annotated seizure is detected, and with what latency.
     unknown_s : float
         Seconds that are neither seizure nor background, and are not counted.
+    ages : tuple of GroupRow
+        Figures of each age group, where the recordings have one.
     """
 
     counts: dict[str, Counts]
@@ -52,6 +56,7 @@ class EventScores:
     recordings: tuple[RecordingResult, ...]
     outcomes: tuple[SeizureOutcome, ...]
     unknown_s: float
+    ages: tuple[GroupRow, ...] = ()
 
     @property
     def hours(self) -> float:
@@ -68,6 +73,7 @@ def score_events(
     recordings: Iterable[RecordingEvents],
     *,
     rules: Sequence[str] = RULES,
+    age_groups: Mapping[str, str] | None = None,
     bootstrap_samples: int = 1000,
     bootstrap_seed: int = 0,
 ) -> EventScores:
@@ -79,6 +85,8 @@ def score_events(
         Reference and hypothesis of each recording, in any order. Names must differ.
     rules : sequence of str, optional
         ``szcore``, ``nedc`` or both.
+    age_groups : dict of str, optional
+        The age group of each recording by its name, if there are several.
     bootstrap_samples, bootstrap_seed : int, optional
         Number of resamples of the patients behind the intervals, and the seed of their random
         generator.
@@ -100,7 +108,8 @@ def score_events(
         recordings,
         "nothing in these recordings is known to be seizure or background: check the reference",
     )
-    rows, by_rule = counted.rows, counted.by_rule
+    groups, by_rule = age_groups or {}, counted.by_rule
+    rows = tuple(replace(row, age_group=groups.get(row.partition_key, "")) for row in counted.rows)
     if not rows:
         raise BrainbrrError("there is no recording to score: give at least one")
     outcomes = tuple(outcome for row in rows for outcome in outcomes_of(row))
@@ -110,18 +119,22 @@ def score_events(
         statistics, resamples(len(patients), bootstrap_samples, bootstrap_seed)
     )
     # The latency belongs to every rule; figures of seconds need probabilities.
-    names_of_figures = (*(f"{rule}_" for rule in rules), LATENCY)
+    names_of_figures = (*(f"{rule}_" for rule in rules), LATENCY, "age.")
     return EventScores(
         {rule: total(counts) for rule, counts in by_rule.items() if rule.startswith(tuple(rules))},
         {name: e for name, e in estimates.items() if name.startswith(names_of_figures)},
         rows,
         outcomes,
         counted.unknown_s,
+        by_age(rows),
     )
 
 
 def write_event_scores(folder: Path, scores: EventScores) -> None:
-    """Write figures, recordings and seizures into a folder, each as Parquet and CSV."""
+    """Write figures, recordings and seizures into a folder, each as Parquet and CSV.
+
+    Age groups are another table, if there are several.
+    """
     figures: list[Row] = [
         (name, e.value, e.low, e.high, e.patients, e.method) for name, e in scores.estimates.items()
     ]
@@ -157,3 +170,5 @@ def write_event_scores(folder: Path, scores: EventScores) -> None:
         ("recording", "patient", "start_s", "stop_s", "detected", "latency_s", "covered"),
         seizures,
     )
+    if scores.ages:
+        write_groups(folder / "age_groups", "age_group", scores.ages)

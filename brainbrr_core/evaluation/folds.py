@@ -15,6 +15,7 @@ from brainbrr_core.cache.readiness import Preflight
 from brainbrr_core.corpus.folds import HELD_OUT
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.age_groups import age_groups
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained, refuse_unasked_eval
 from brainbrr_core.evaluation.event_scores import EventScores, score_events, write_event_scores
 from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES, KeyFigure, by_unit
@@ -101,8 +102,11 @@ def evaluate_folds(
                 "the cache changed while the folds were scored: give the same command again"
             )
         evaluations.append(FoldEvaluation(fold, evaluation))
+    scored = (recording for one in folds.values() for recording in one.scorable(HELD_OUT))
     scores = score_events(
         (row.events for one in evaluations for row in one.results.recordings),
+        # A fold alone may have one group, and so no row for it.
+        age_groups=age_groups(next(iter(folds.values())).plan, scored),
         bootstrap_samples=settings.evaluation.bootstrap_samples,
         bootstrap_seed=settings.evaluation.bootstrap_seed,
     )

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.age_groups import ORDER
 from brainbrr_core.evaluation.event_counts import (
     CALIBRATION_BINS,
     LAST_HOUR,
@@ -27,15 +26,14 @@ from brainbrr_core.evaluation.event_counts import (
     type_group,
 )
 from brainbrr_core.evaluation.facts import ThresholdChoice, TrainingFacts
+from brainbrr_core.evaluation.groups import by_age, group_rows
 from brainbrr_core.evaluation.results import (
     FORMAT,
     SECONDS_PER_HOUR,
     Estimate,
     EvaluationResults,
-    GroupRow,
     HourRow,
     LimitRow,
-    RecordingResult,
     SecondFigures,
     SeizureGroup,
     SeizureOutcome,
@@ -61,7 +59,6 @@ from brainbrr_core.scoring import (
     auprc,
     auroc,
     expected_calibration_error,
-    figures,
     per_second,
     pr_points,
     rank,
@@ -157,9 +154,9 @@ def score(
         seconds=of_seconds,
         operating_curve=sweep.rows() if sweep else (),
         limits=_limits(sweep, threshold, estimates) if sweep else (),
-        patients=_groups(rows, lambda row: row.patient),
-        montages=_groups(rows, lambda row: row.montage),
-        corpora=_groups((row for row in rows if row.corpus), lambda row: row.corpus),
+        patients=group_rows(rows, lambda row: row.patient),
+        montages=group_rows(rows, lambda row: row.montage),
+        corpora=group_rows((row for row in rows if row.corpus), lambda row: row.corpus),
         seizure_types=_seizure_groups(outcomes, "type", type_group, estimates),
         seizure_durations=_seizure_groups(outcomes, "duration", duration_group, estimates),
         false_alarm_hours=_hour_rows(hours, estimates),
@@ -170,7 +167,7 @@ def score(
         unknown_s=counted.unknown_s,
         training=training,
         method=tuple(method),
-        ages=_by_age(rows),
+        ages=by_age(rows),
     )
     return Scoring(results, statistics)
 
@@ -266,30 +263,6 @@ def _limits(
         for rule, rule_sweep in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True)
         for limit in sorted(FALSE_ALARM_LIMITS)
     )
-
-
-def _groups(
-    rows: Iterable[RecordingResult], name: Callable[[RecordingResult], str]
-) -> tuple[GroupRow, ...]:
-    groups: dict[str, list[RecordingResult]] = {}
-    for row in rows:
-        groups.setdefault(name(row), []).append(row)
-    return tuple(
-        GroupRow(
-            group,
-            len(members),
-            sum(row.duration_s for row in members) / SECONDS_PER_HOUR,
-            round(sum(row.ovlp.reference for row in members)),
-            figures(total(row.szcore for row in members)),
-            total(row.ovlp for row in members),
-        )
-        for group, members in sorted(groups.items())
-    )
-
-
-def _by_age(rows: Iterable[RecordingResult]) -> tuple[GroupRow, ...]:
-    groups = _groups((row for row in rows if row.age_group), lambda row: row.age_group)
-    return tuple(sorted(groups, key=lambda group: ORDER.index(group.name)))
 
 
 def _seizure_groups(

@@ -20,7 +20,7 @@ from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.report_folder import REPORT
 from brainbrr_core.evaluation.results import MARKS, Estimate
 from brainbrr_core.evaluation.statistics import unit_of
-from brainbrr_core.evaluation.tables import Row
+from brainbrr_core.evaluation.tables import OPTIONAL_FILES, Row
 from brainbrr_core.files.atomic import replacing_together
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
@@ -107,6 +107,6 @@ def writing_page(
     """
     links = [os.path.relpath(each.report, path.parent).replace(os.sep, "/") for each in evaluations]
     text = report_environment().get_template(template).render(links=links, marks=MARKS, **values)
-    with replacing_together(path.parent, last=path.name) as folder:
+    with replacing_together(path.parent, path.name, OPTIONAL_FILES) as folder:
         (folder / path.name).write_text(text, encoding="utf-8", newline="\n")
         yield folder

@@ -49,6 +49,11 @@ def write_table(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
     _write_both(path, _table(names, rows))
 
 
+def write_groups(path: Path, name: str, rows: Sequence[GroupRow]) -> None:
+    """Write groups of recordings, with ``name`` as the first column, as :func:`write_table`."""
+    _write_both(path, _groups(name, rows))
+
+
 def _write_both(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path.with_name(f"{path.name}.parquet"), compression="zstd")
     pa_csv.write_csv(table, path.with_name(f"{path.name}.csv"))

@@ -13,13 +13,16 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.evaluation.age_groups import UNKNOWN_AGE, age_group, age_groups
+from brainbrr_core.evaluation.event_scores import score_events, write_event_scores
 from brainbrr_core.evaluation.report.page import render_report
 from brainbrr_core.evaluation.report_folder import write_folder
 from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import Scoring, score
 from brainbrr_core.evaluation.tables import tables
+from brainbrr_core.scoring import ScoredRecording
 from tests.support.pages import well_formed
 from tests.support.small_evaluation import TUNED_ON_DEV, recording
+from tests.support.tables import rows_of
 
 HIT, FALSE = (110.0, 120.0, 0.9), (2000.0, 2010.0, 0.9)
 Row = tuple[list[tuple[float, float]], list[tuple[float, float, float]], float, str]
@@ -32,11 +35,15 @@ SCORED: dict[str, Row] = {
 }
 
 
-def scored(groups: dict[str, str] | None) -> Scoring:
-    rows = [
+def recordings() -> list[ScoredRecording]:
+    return [
         recording(f"eval/{name}/t0", name, seizures, events, seconds)
         for name, (seizures, events, seconds, _) in SCORED.items()
     ]
+
+
+def scored(groups: dict[str, str] | None) -> Scoring:
+    rows = recordings()
     return score(rows, split="eval", threshold=TUNED_ON_DEV, provenance={}, age_groups=groups)
 
 
@@ -85,6 +92,20 @@ def test_figures_of_each_group_are_those_of_its_patients_with_intervals_over_the
     assert plain.ages == ()
     others = {name: one for name, one in estimates.items() if not name.startswith("age.")}
     assert str(others) == str(plain.estimates)
+
+
+def test_events_alone_have_the_same_figures_of_groups(tmp_path: Path) -> None:
+    results = scored(of_groups()).results
+    of_events = score_events((row.events for row in recordings()), age_groups=of_groups())
+    assert of_events.ages == results.ages
+    names = {name for name in results.estimates if name.startswith("age.")}
+    assert {name for name in of_events.estimates if name.startswith("age.")} == names
+    for name in names:
+        assert str(of_events.estimates[name]) == str(results.estimates[name])
+    write_event_scores(tmp_path, of_events)
+    assert rows_of(tmp_path / "age_groups.csv")[1]["szcore_sensitivity"] == "1"
+    plain = score_events(row.events for row in recordings())
+    assert (plain.ages, {n for n in plain.estimates if n.startswith("age.")}) == ((), set())
 
 
 def test_the_report_and_its_tables_have_the_groups_or_say_nothing_of_age() -> None:

@@ -223,6 +223,55 @@ def test_one_patient_is_left_out_at_a_time(shell: Shell, ready: Ready, tmp_path:
     assert_worked_out_again(pooled)
 
 
+@pytest.mark.slow
+def test_age_groups_are_of_all_folds_together(tmp_path: Path) -> None:
+    """Each fold holds out one patient, and so has no table of groups."""
+    ages = {"chb01": "11", "chb02": "1.5", "chb03": "22", "chb04": "3"}
+    write_chbmit_like(tmp_path / "chbmit", [*ages, "chb05"])
+    (tmp_path / "chbmit" / "SUBJECT-INFO").write_text(
+        "Case\tGender\tAge (years)\n" + "".join(f"{n}\tF\t{age}\n" for n, age in ages.items())
+    )
+    values = {
+        **{"corpus.split.scheme": "leave_one_patient_out", "training.steps": 1},
+        **{"training.warmup_steps": 0, "hardware.batch_size": 2, "detection.stride_s": 60},
+        **{"preprocessing.montage": "double-banana", "evaluation.allow_eval": True},
+    }
+    small = small_settings(tmp_path, tmp_path / "chbmit")
+    settings = apply_values(small, values, "test")
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
+    folds = check_folds(ProfileCache.of(settings))
+    runs = {
+        fold: train(apply_values(settings, {"corpus.split.fold": fold}, "test"), log=ignore)
+        for fold in folds
+    }
+    report = evaluate_folds(runs, folds, ReportSettings.of(settings), log=ignore)
+    assert [one.results.ages for one in report.folds] == [()] * 5
+    of_groups = {
+        "under 2 years": ["chb02"],
+        "2 to 11 years": ["chb01", "chb04"],
+        "18 to 64 years": ["chb03"],
+        "unknown age": ["chb05"],
+    }
+    assert [row.name for row in report.scores.ages] == list(of_groups)
+    patients = {row.name: row for _, row in report.patients}
+    for row in report.scores.ages:
+        own = [patients[name] for name in of_groups[row.name]]
+        assert row.recordings == sum(one.recordings for one in own) == 2 * len(own)
+        assert row.seizures == sum(one.seizures for one in own) == len(own)
+        assert row.ovlp.false == sum(one.ovlp.false for one in own)
+        days = sum(one.hours for one in own) / 24
+        false = sum(one.figures.false_per_day * one.hours / 24 for one in own)
+        assert row.figures.false_per_day == pytest.approx(false / days)
+        estimate = report.scores.estimates[f"age.{row.name}.sensitivity"]
+        assert (estimate.value, estimate.patients) == (row.figures.sensitivity, len(own))
+    page = report.report.read_text(encoding="utf-8")
+    assert well_formed(page).count("table") == 5
+    assert "Figures of each age group by SzCORE" in page
+    table = rows_of(report.report.with_name("age_groups.csv"))
+    assert [row["age_group"] for row in table] == list(of_groups)
+
+
 def test_the_index_does_not_depend_on_the_scheme(
     shell: Shell, ready: Ready, tmp_path: Path
 ) -> None:
