@@ -248,11 +248,11 @@ def test_texts_of_a_detector_are_understood_or_refused_but_never_ignored(tmp_pat
 
     annotated_edf(hypothesis, "Seizure", "fnsz", "movement of Jane")
     assert detected() == [(10, 15), (20, 25)]
-    annotated_edf(hypothesis, "ictal 0.9", "movement of Jane")
+    annotated_edf(hypothesis, "paroxysm 0.9", "movement of Jane")
     with pytest.raises(BrainbrrError, match=r"2 annotations, and none .*--seizure-text") as refused:
         detected()
     assert "Jane" not in str(refused.value)
-    assert detected(r"ictal [\d.]+") == [(10, 15)]
+    assert detected(r"paroxysm [\d.]+") == [(10, 15)]
     annotated_edf(hypothesis, "seizure", "seizure-like burst!")
     with pytest.raises(BrainbrrError, match="may or may not be a detection"):
         detected()
