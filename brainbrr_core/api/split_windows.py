@@ -13,14 +13,16 @@ from torch.utils.data import Sampler as TorchSampler
 
 from brainbrr_core.api.stored_corpus import open_store
 from brainbrr_core.cache.manifest import Manifest
-from brainbrr_core.cache.manifest_file import read_manifest
+from brainbrr_core.cache.manifest_file import outdated_recordings, read_manifest
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.configuration import Overrides, apply_values, load
 from brainbrr_core.configuration.settings import Sampling
 from brainbrr_core.constants import SPLITS
+from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.data import BalancedSampling, WindowDataset
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 
@@ -172,8 +174,8 @@ def open_windows(
         Where the split is not one, the version or profile has several manifests, or there is no
         such fold.
     WorkRemains
-        Where there is no manifest of this profile, or it is not current; the message names the
-        command that writes it.
+        Where there is no manifest of this profile, or the index has other annotations, splits or
+        exclusions by now; the message names the command that writes it.
     """
     if split not in SPLITS:
         raise BrainbrrError(f"{split!r} is not a split: use one of {', '.join(SPLITS)}")
@@ -195,7 +197,15 @@ def open_windows(
             f"({names}), of different settings of windows or labels: remove those that you do not "
             "need"
         )
-    return SplitWindows(read_manifest(paths[0], f" --profile {profile}"), store, split)
+    manifest = read_manifest(paths[0], f" --profile {profile}")
+    outdated = outdated_recordings(manifest, read_index(store.root))
+    if outdated:
+        raise WorkRemains(
+            f"the index has other annotations or splits than the manifest of profile {profile} for "
+            f"{count(len(outdated), 'recording')}, such as {outdated[0]}: run `brainbrr manifest "
+            f"--profile {profile}`"
+        )
+    return SplitWindows(manifest, store, split)
 
 
 def _of_fold(

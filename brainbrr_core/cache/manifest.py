@@ -348,7 +348,24 @@ def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> M
 def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording:
     """A recording with a shard as a manifest lists it, whether or not it has windows."""
     recording = item.recording
-    end = item.samples / RATE
+    seizures, unknown = annotated_time(recording, item.samples / RATE, labels)
+    return ManifestRecording(
+        recording.partition_key,
+        recording.split,
+        recording.patient,
+        recording.montage,
+        item.fingerprint,
+        item.samples,
+        seizures,
+        unknown,
+        recording.corpus,
+    )
+
+
+def annotated_time(
+    recording: Recording, end: float, labels: tuple[str, ...]
+) -> tuple[tuple[tuple[float, float, str], ...], tuple[tuple[float, float], ...]]:
+    """Seizures and unknown intervals of a recording up to ``end``, as a manifest lists them."""
     seizures = [
         (event.start, min(event.stop, end), event.label)
         for event in recording.seizures(labels)
@@ -357,21 +374,12 @@ def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording
     if len(seizures) > 1:
         merged = merge_overlapping((Event(*seizure) for seizure in seizures), touching=False)
         seizures = [(event.start, event.stop, event.label) for event in merged]
-    return ManifestRecording(
-        recording.partition_key,
-        recording.split,
-        recording.patient,
-        recording.montage,
-        item.fingerprint,
-        item.samples,
-        tuple(seizures),
-        tuple(
-            (start, min(stop, end))
-            for start, stop in recording.unknown(labels)
-            if start < min(stop, end)
-        ),
-        recording.corpus,
+    unknown = (
+        (start, min(stop, end))
+        for start, stop in recording.unknown(labels)
+        if start < min(stop, end)
     )
+    return tuple(seizures), tuple(unknown)
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,17 @@ from brainbrr_core.cache.manifest import (
     SCHEMA_VERSION,
     Manifest,
     ManifestRecording,
+    annotated_time,
     make_manifest,
     settings_digest,
     source_digest,
 )
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import MANIFESTS, Store
+from brainbrr_core.cache.version import montage_of
 from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
+from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import set_each
 from brainbrr_core.errors import WorkRemains, not_writable
 from brainbrr_core.files import arrow_values
@@ -350,6 +353,26 @@ def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bo
         and manifest.version == plan.store.version
         and manifest.source == source_digest(plan, settings)
     )
+
+
+def outdated_recordings(manifest: Manifest, index: Index) -> list[str]:
+    """Partition keys of the recordings of a manifest of which an index says something else.
+
+    They are excluded or gone, or have another patient, split or annotation. Which labels mean a
+    seizure is not needed: a label that no recording of the manifest has is new wherever it is.
+    """
+    labels = tuple({label for row in manifest.recordings for *_, label in row.seizures})
+    montage, by_key = montage_of(manifest.version), index.by_key()
+
+    def is_as_indexed(row: ManifestRecording) -> bool:
+        known = by_key.get(row.partition_key)
+        if known is None or (known.patient, known.split) != (row.patient, row.split):
+            return False
+        recording = known.in_montage(montage)
+        annotated = annotated_time(recording, row.duration_s, labels)
+        return recording.reason is None and annotated == (row.seizures, row.unknown)
+
+    return [row.partition_key for row in manifest.recordings if not is_as_indexed(row)]
 
 
 @dataclass(frozen=True)

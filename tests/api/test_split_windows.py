@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from brainbrr_core import SplitWindows, open_store, open_windows
+from brainbrr_core.annotation import Event
+from brainbrr_core.api import split_windows
 from brainbrr_core.api.split_windows import EpochBatches
 from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
 from brainbrr_core.cache.plan import plan_corpus
@@ -17,6 +21,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Overrides, Sampling, load
+from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.data import BalancedSampling
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from tests.support.small_run import SMALL, small_config
@@ -91,6 +96,38 @@ def test_a_split_version_or_profile_that_is_not_there_is_named(
     path.with_name(f"{built.profile}-000000000000.parquet").write_bytes(path.read_bytes())
     with pytest.raises(BrainbrrError, match="has 2 manifests in"):
         open_windows(root, "train", profile=built.profile)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"events": ()},
+        {"events": (Event(1.0, 9.5, "seiz"),)},
+        {"events": (Event(1.0, 9.5, "a new label"),)},
+        {"split": "eval"},
+        {"patient": "somebody else"},
+        {"signal_reason": "same_content"},
+        {"label_reason": "no_annotation"},
+        None,
+    ],
+    ids=str,
+)
+def test_windows_of_earlier_annotations_or_splits_are_refused(
+    windows: SplitWindows,
+    built: Configuration,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any] | None,
+) -> None:
+    """A network of one's own is not trained on labels that have been corrected since."""
+    index = read_index(built.cache_root)
+    ictal = next(row.partition_key for row in windows.manifest.recordings if row.seizures)
+    now = [r for r in index if r.partition_key != ictal]
+    if change is not None:
+        now.append(replace(index.by_key()[ictal], **change))
+    changed = replace(index, recordings=tuple(sorted(now, key=lambda r: r.partition_key)))
+    monkeypatch.setattr(split_windows, "read_index", lambda _root: changed)
+    with pytest.raises(WorkRemains, match=rf"1 recording, such as {ictal}: run `brainbrr manifest"):
+        open_windows(built.cache_root, "train", profile=built.profile)
 
 
 def test_a_fold_has_the_windows_that_its_training_uses(
