@@ -11,6 +11,7 @@ from brainbrr_core.configuration import Corpus
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import update_index
 from tests.support.edf_files import write_edf
+from tests.support.privileges import modes_apply
 from tests.support.public_corpora import edf, write_chbmit, write_siena
 
 NIGHT = datetime(2015, 3, 1, 23, 59, 30)
@@ -69,8 +70,15 @@ def test_links_and_hidden_folders_are_not_named(tusz: Path) -> None:
 
 
 def test_a_closed_folder_beside_the_corpus_stops_nothing(tusz: Path) -> None:
-    (tusz / "private").mkdir(mode=0o000)
-    assert outside(tusz) == set()
+    private = tusz / "private"
+    write_edf(private / "a.edf", seed=1)
+    assert outside(tusz) == {("folder_not_of_layout", "private/")}
+    private.chmod(0)
+    try:
+        with modes_apply():
+            assert outside(tusz) == set()
+    finally:
+        private.chmod(0o755)
 
 
 def test_a_layout_that_searches_everything_has_nothing_outside(tmp_path: Path) -> None:
