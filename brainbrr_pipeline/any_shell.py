@@ -22,7 +22,9 @@ from brainbrr_pipeline.terminal import print_mistakes_last
 #: Dagster's commands for users that need code or storage.
 _COMMANDS = {"asset", "definitions", "dev", "instance", "job", "run", "schedule", "sensor"}
 #: Options that name the code, which a variable must not override.
-_CODE_OPTIONS = {"-f", "--python-file", "--package-name", "--autoload-defs-module-name"}
+_CODE_OPTIONS = {
+    *("-w", "--workspace", "-f", "--python-file", "--package-name", "--autoload-defs-module-name")
+}
 
 #: The option that holds a run configuration.
 _JSON_OPTION = "--config-json"

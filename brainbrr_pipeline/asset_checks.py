@@ -20,6 +20,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.verify import check_shards
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
@@ -195,8 +196,9 @@ def cache_results(
         yield _result(
             WINDOWED_CACHE,
             "no_orphans",
-            f"{len(plan.orphans)} shards of recordings that are not in the index: "
-            f"{_abbreviate(plan.orphans)}; run `brainbrr cache gc{options}`"
+            f"{count(len(plan.orphans), 'shard')} of recordings that are excluded or not in the "
+            f"index: {_abbreviate(plan.orphans)}; `brainbrr cache gc{options}` lists what it would "
+            "remove"
             if plan.orphans
             else "",
             severity=_WARN,

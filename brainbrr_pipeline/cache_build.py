@@ -175,8 +175,8 @@ def _build(
     context.log.info(
         f"version {plan.store.version}: built {len(summary.built)}, built by others meanwhile "
         f"{len(summary.built_by_others)}, failed {len(summary.failed)}, already fresh "
-        f"{plan.count(State.FRESH)}, excluded {plan.count(State.EXCLUDED)} ({len(unrecorded)} of "
-        "these two recorded)"
+        f"{plan.count(State.FRESH)}, excluded {plan.count(State.EXCLUDED)}; "
+        f"{count(len(unrecorded), 'partition')} recorded that other commands built or excluded"
     )
     return {result.partition_key: result.error for result in summary.failed} | {
         item.recording.partition_key: item.reason for item in plan.unreadable

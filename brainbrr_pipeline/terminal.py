@@ -114,7 +114,7 @@ def _print_in_one_line(
     elif isinstance(error, (dg.DagsterInvalidSubsetError, CheckError)):
         message = " ".join(str(error).split()).removeprefix("Failure condition: ")
         if "none of the assets are partitioned" in message:
-            message += ": windowed_cache is, with -m brainbrr_pipeline.definitions"
+            message += ": add -m brainbrr_pipeline.definitions, where windowed_cache has partitions"
         print(f"brainbrr: {message}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, traceback)

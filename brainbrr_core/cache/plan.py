@@ -7,7 +7,6 @@ before a training all use it.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -147,12 +146,18 @@ class Plan:
         """Recordings that should have a fresh shard but do not."""
         return [item for item in self.items if item.state not in (State.FRESH, State.EXCLUDED)]
 
+    def by_reason(self) -> dict[str, list[str]]:
+        """Partition keys by ``state: reason``, those of fresh recordings left out."""
+        keys: dict[str, list[str]] = {}
+        for item in self.items:
+            if item.state is not State.FRESH:
+                reason = f"{item.state}: {item.reason}"
+                keys.setdefault(reason, []).append(item.recording.partition_key)
+        return dict(sorted(keys.items()))
+
     def reasons(self) -> dict[str, int]:
-        """Recordings by ``state: reason``, fresh ones left out."""
-        counts = Counter(
-            f"{item.state}: {item.reason}" for item in self.items if item.state is not State.FRESH
-        )
-        return dict(sorted(counts.items()))
+        """Number of recordings by ``state: reason``, fresh ones left out."""
+        return {reason: len(keys) for reason, keys in self.by_reason().items()}
 
 
 @no_collection()

@@ -20,7 +20,7 @@ from brainbrr_core.cli.options import (
     configuration,
     next_command,
 )
-from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_first, print_json, print_table
 
 app = typer.Typer(
     help="Build, check, clean and copy the cache of preprocessed recordings.", no_args_is_help=True
@@ -157,8 +157,10 @@ def status(
         total = [report.selected, report.states[State.FRESH], report.hours, report.windows]
         print_table("By split", columns, [*rows, ["all", *(f"{value:,}" for value in total)]])
         print(f"{report.bytes / 1e6:,.1f} MB")
-        for reason, number in report.reasons.items():
-            print(f"{reason}: {count(number, 'recording')}")
+        for reason, keys in plan.by_reason().items():
+            print(f"{reason}: {count(len(keys), 'recording')}")
+            excluded = reason.startswith(f"{State.EXCLUDED}:")
+            print_first(keys, f"brainbrr {'index --list' if excluded else 'cache build --dry-run'}")
         for line in clipping_lines(report.clipping):
             print(line)
         for version, size in report.other_versions.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from brainbrr_core.evaluation.compare import Comparison, Difference
 
 _SHOWN_EVENTS = 20
+#: What separates the words of a figure's name; the point of a limit such as 2.5 is none.
+_SEPARATOR = re.compile(r"_|\.(?!\d)|(?<!\d)\.")
 
 
 def compare(
@@ -151,6 +154,7 @@ def print_comparison(comparison: Comparison, *, every_figure: bool = False) -> N
     _print_settings(comparison.settings)
     differences = [each for each in comparison.differences if not is_part_of_another(each.figure)]
     shown_differences = [each for each in differences if every_figure or _is_shown(each)]
+    shown_differences.sort(key=lambda each: not each.primary)
     for unit in Unit:
         rows = [_row(each) for each in shown_differences if each.unit is unit]
         if rows:
@@ -203,12 +207,12 @@ def _headline(comparison: Comparison) -> str:
     if comparison.better is not None:
         return f"{comparison.better} is better by the primary figure, {name}: {figures}"
     if math.isnan(primary.low):
-        reason = "the figure has no interval"
+        reason = ""  # The figures end with it.
     elif primary.few_patients:
-        reason = f"{count(primary.patients, 'patient')} {_are(primary.patients)} too few"
+        reason = f" ({count(primary.patients, 'patient')} {_are(primary.patients)} too few)"
     else:
-        reason = "the difference is within chance"
-    return f"A and B cannot be told apart by the primary figure, {name} ({reason}): {figures}"
+        reason = " (the difference is within chance)"
+    return f"A and B cannot be told apart by the primary figure, {name}{reason}: {figures}"
 
 
 def _are(number: int) -> str:
@@ -252,8 +256,7 @@ def _interval(difference: Difference) -> str:
 
 def _name(figure: str) -> str:
     """The name of a figure in words: ``szcore_event.f1`` is "szcore event f1"."""
-    rule, _, name = figure.rpartition(".")
-    return f"{rule} {name}".replace("_", " ")
+    return _SEPARATOR.sub(" ", figure)
 
 
 def _number(value: float, sign: str = "") -> str:

@@ -37,6 +37,14 @@ SUPERSEDED = (
     "dev_command",
     "job_execute_command",
 )
+#: The other commands for users that need the code, as Dagster names their variables.
+_COMMANDS = (
+    *("DEV", "DEFINITIONS_VALIDATE"),
+    *("JOB_BACKFILL", "JOB_EXECUTE", "JOB_LAUNCH", "JOB_LIST", "JOB_PRINT", "JOB_SCAFFOLD_CONFIG"),
+    *("SCHEDULE_LIST", "SCHEDULE_LOGS", "SCHEDULE_PREVIEW", "SCHEDULE_RESTART", "SCHEDULE_START"),
+    *("SCHEDULE_STOP", "SENSOR_CURSOR", "SENSOR_LIST", "SENSOR_PREVIEW", "SENSOR_START"),
+    "SENSOR_STOP",
+)
 #: ``dagster.yaml`` of a new DAGSTER_HOME.
 INSTANCE = """\
 telemetry:
@@ -80,10 +88,10 @@ def variables(settings: Configuration) -> dict[str, str]:
         "DAGSTER_CLI_ASSET_LIST_MODULE_NAME": COMMAND_LINE_MODULE,
         "PYTHONWARNINGS": _without_notices(os.environ.get("PYTHONWARNINGS", "")),
     }
-    if checkout() is None:
-        # In a checkout pyproject.toml names the module, which leaves `dagster dev -w` to its users.
-        values["DAGSTER_CLI_DEV_MODULE_NAME"] = DEFINITIONS_MODULE
-        values["DAGSTER_CLI_DEFINITIONS_VALIDATE_MODULE_NAME"] = DEFINITIONS_MODULE
+    root = checkout()
+    if root is None or Path.cwd() != root:
+        # There, pyproject.toml names the module, which leaves `dagster dev -w` to its users.
+        values |= {f"DAGSTER_CLI_{name}_MODULE_NAME": DEFINITIONS_MODULE for name in _COMMANDS}
     scripts = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", "")
     if scripts not in path.split(os.pathsep):

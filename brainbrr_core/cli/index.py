@@ -17,11 +17,11 @@ from brainbrr_core.cli.options import (
     configuration,
     next_command,
 )
-from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_first, print_json, print_table
 
 if TYPE_CHECKING:
+    from brainbrr_core.corpus.index import Index
     from brainbrr_core.corpus.recording import Recording
-    from brainbrr_core.corpus.skipped import Skipped
     from brainbrr_core.corpus.summary import IndexSummary, RecordingCounts
 
 
@@ -96,7 +96,7 @@ def index(
         _print_counts(
             f"{name}{source.data_dir or 'not here'} ({layout_and_release})",
             counts,
-            part.skipped,
+            part,
             describe_assignment(part, part.assignment),
         )
     if recordings.corpora:
@@ -145,7 +145,7 @@ def _print_outcomes(recordings: Iterable[Recording], labels: tuple[str, ...]) ->
 
 
 def _print_counts(
-    title: str, summary: IndexSummary, skipped: Iterable[Skipped], split_lines: Iterable[str]
+    title: str, summary: IndexSummary, recordings: Index, split_lines: Iterable[str]
 ) -> None:
     """Print the counts of each split, why recordings are not usable, and the other findings."""
     from brainbrr_core.corpus.skipped import describe_skipped
@@ -171,9 +171,13 @@ def _print_counts(
         )
     for reason in summary.reasons:
         print(f"{reason}: {explain(reason)}")
+        print_first(
+            [each.partition_key for each in recordings if each.reason == reason],
+            "brainbrr index --list",
+        )
     for code, number in summary.findings.items():
         print(f"{code} in {count(number, 'recording')}: {explain(code)}")
-    for line in describe_skipped(skipped):
+    for line in describe_skipped(recordings.skipped):
         print(line)
     for line in split_lines:
         print(line)

@@ -14,6 +14,9 @@ from brainbrr_core.display.counts import count as count
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.results import Estimate
 
+#: How many names of a longer list are printed.
+_SHOWN = 5
+
 #: What JSON can hold.
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -40,6 +43,14 @@ def _without_nan(value: Json) -> Json:
     if isinstance(value, Sequence):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def print_first(names: Sequence[str], rest: str) -> None:
+    """Print the first of many names, indented, and ``rest``, which says how to see the others."""
+    for name in names[:_SHOWN]:
+        print(f"  {name}")
+    if len(names) > _SHOWN:
+        print(f"  and {len(names) - _SHOWN:,} more: {rest}")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -74,13 +74,22 @@ def describe_splits(
             "once; a training or an evaluation of a fold does not use the splits in this table"
         )
         return
-    recordings = list(recordings)
     if resplit:
         changes = _list(f"{name} ({old}, now {new})" for name, old, new in resplit)
         yield f"{resplit_line(len(resplit))}: {changes}"
+    if line := lacking_seizures(recordings, labels):
+        yield line
+
+
+def lacking_seizures(recordings: Iterable[Recording], labels: tuple[str, ...]) -> str:
+    """Which splits have no patient with seizures, and what to do; empty if all have one."""
+    recordings = list(recordings)
     lacking = splits_without_seizures(recordings, labels)
-    if lacking:
-        yield f"no patient with seizures in {' or '.join(lacking)}: {advice(recordings, labels)}"
+    if not lacking:
+        return ""
+    *others, last = lacking
+    where = f"{', '.join(others)} or {last}" if others else last
+    return f"no patient with seizures in {where}: {advice(recordings, labels)}"
 
 
 def splits_without_seizures(recordings: Iterable[Recording], labels: tuple[str, ...]) -> list[str]:

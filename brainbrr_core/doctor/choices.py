@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from brainbrr_core.doctor.estimate import Extent
 from brainbrr_core.machine.processors import worker_processes
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,11 @@ def train_choice(options: str) -> Choice:
 def reasons_choice(options: str) -> Choice:
     """List the reasons, where no recording can be used."""
     return Choice("see why no recording can be used", f"brainbrr index --list{options}")
+
+
+def splits_choice(options: str) -> Choice:
+    """See the splits, where one that a training needs has no seizure."""
+    return Choice("see which patients have seizures", f"brainbrr index --list{options}")
 
 
 def demo_choice() -> Choice:
@@ -60,14 +61,13 @@ def build_choices(
     seconds of EEG that one process preprocesses in a second, and ``basis`` how that is known.
     """
     gigabytes = None if needed is None else round(needed.bytes / 1e9, 1)
-    choices = [
-        Choice(
-            "pull a cache that another machine pushed",
-            f"brainbrr cache pull s3://BUCKET/PREFIX{options}",
-            gigabytes,
-            remark="the time depends on the network",
-        )
-    ]
+    pull = Choice(
+        "pull a cache that another machine pushed",
+        f"brainbrr cache pull s3://BUCKET/PREFIX{options}",
+        gigabytes,
+        remark="the time depends on the network",
+    )
+    choices = []
     if extent is not None and needed is not None:
         workers = worker_processes()
         source = "the index" if extent.exact else "a sample of the corpus"
@@ -95,5 +95,4 @@ def build_choices(
                 remark="no data directory is set",
             )
         )
-    choices.append(demo_choice())
-    return choices
+    return [*choices, pull, demo_choice()]

@@ -13,12 +13,14 @@ from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.split_report import lacking_seizures, splits_without_seizures
 from brainbrr_core.corpus.summary import none_usable
 from brainbrr_core.doctor.choices import (
     Choice,
     build_choices,
     demo_choice,
     reasons_choice,
+    splits_choice,
     train_choice,
 )
 from brainbrr_core.doctor.estimate import (
@@ -115,7 +117,12 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     )
     unusable = "" if plan is None else none_usable(plan.montage_index)
     ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0 and not unusable
-    if ready:
+    lacking = ""
+    if plan is not None and ready and not configuration.corpus.split.has_folds:
+        lacking = _lacking_seizures(plan, configuration.labels.seizure)
+    if lacking:
+        choices = [splits_choice(configuration.options), demo_choice()]
+    elif ready:
         choices = [train_choice(configuration.options)]
     elif unusable:
         choices = [reasons_choice(configuration.options), demo_choice()]
@@ -138,6 +145,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
             *gpu_problems(configuration.hardware, gpu, software),
             *data_problems(sources),
             *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
+            *([lacking] if lacking else []),
             *power_line_problems(plan, configuration.preprocessing.notch_hz),
         ),
         tuple(choices),
@@ -153,6 +161,13 @@ def _plan(cache_root: Path, make: Callable[[], Plan]) -> tuple[Plan | None, str]
         return make(), ""
     except BrainbrrError as error:
         return None, str(error)
+
+
+def _lacking_seizures(plan: Plan, labels: tuple[str, ...]) -> str:
+    """What to do where train or dev has no seizure, without which nothing can be trained."""
+    if {"train", "dev"}.isdisjoint(splits_without_seizures(plan.montage_index, labels)):
+        return ""
+    return lacking_seizures(plan.montage_index, labels)
 
 
 def _speed_of_edfs(plan: Plan, preprocessing: Preprocessing) -> float | None:

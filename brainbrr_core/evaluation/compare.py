@@ -281,9 +281,10 @@ def is_part_of_another(figure: str) -> bool:
     """Whether a figure repeats another one or is a component of it.
 
     These are the figures of background alone (seizures have their own), of single bins of the
-    calibration and of single hours of the recordings.
+    calibration, of single hours of the recordings, and of those without a montage in their path,
+    which in most corpora are all.
     """
-    return "_bckg." in figure or figure.startswith(("reliability.", HOURS))
+    return "_bckg." in figure or figure.startswith(("reliability.", HOURS, "montage.."))
 
 
 def _differences(

@@ -457,9 +457,10 @@ class EvaluationResults:
 
     @property
     def headline(self) -> dict[str, Figures]:
-        """The four figures of every rule, without intervals."""
+        """The four figures of every rule, without intervals; SzCORE's rule for events first."""
         rules = sorted(
-            {*self.counts, *(f"{rule}_subject_mean" for rule in ("szcore_event", "szcore_sample"))}
+            {*self.counts, *(f"{rule}_subject_mean" for rule in ("szcore_event", "szcore_sample"))},
+            key=lambda rule: (not rule.startswith("szcore_event"), rule),
         )
         return {
             rule: Figures(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from brainbrr_core.configuration import Hardware
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 
 #: Bytes in one GB of ``hardware.memory_gb``.
@@ -84,8 +85,20 @@ class DeviceDescription:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
-        """The values in one line."""
-        return ", ".join(self.record().values())
+        """The values in one line, with units."""
+        parts = [self.device, self.name]
+        if self.instructions is not None:
+            parts.append(self.instructions)
+        if self.threads is not None:
+            parts.append(count(int(self.threads), "thread"))
+        if self.memory_gb is not None:
+            parts.append(f"{self.memory_gb} GB")
+        if self.compute_capability is not None:
+            parts.append(f"compute capability {self.compute_capability}")
+        parts.append(f"torch {self.torch}")
+        if self.cuda:
+            parts.append(f"CUDA {self.cuda}")
+        return ", ".join(parts)
 
 
 def describe_device(device: torch.device) -> DeviceDescription:

@@ -113,6 +113,12 @@ def targets(source: Path, out: Path, formats: Sequence[str], traces: Sequence[st
         (path,), skipped = edf_files(source)
         chosen = {path: [(named, out)]}
         stems = {path: str(out).removesuffix(_suffix_of(out.name))}
+    elif single and out.suffix and not out.is_dir():
+        endings = ", ".join(known.suffix for known in FORMATS.values())
+        raise BrainbrrError(
+            f"{out} ends in {out.suffix}, which is no format of events: end it in one of "
+            f"{endings}; or, if it is meant to be a folder, create it first"
+        )
     else:
         names = tuple(dict.fromkeys(formats or ("tsv",)))
         base = source.parent if single else source

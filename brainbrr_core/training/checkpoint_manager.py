@@ -130,7 +130,9 @@ class CheckpointManager:
         trainer = self.trainer
         # The main process must not rename a file that another one has not read yet.
         trainer.group.barrier()
-        if trainer.group.is_main and resumption.path.name != files.CHECKPOINT_NAME:
+        if resumption.path.name == files.CHECKPOINT_NAME:
+            self._log(f"the training resumes from step {checkpoint.step:,}")
+        elif trainer.group.is_main:
             renamed = [
                 f"{path.name} is kept as {set_aside(path).name}" for path in resumption.damaged
             ]

@@ -28,6 +28,7 @@ from brainbrr_core.data.device_batches import ArrivingBatch, send
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.weighting import equal_seizures
+from brainbrr_core.display.counts import count
 from brainbrr_core.model import AdaptedNetwork, AnyNetwork, build_network, check_on_one_batch
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.runs.earlier_trainings import record_trainings_before
@@ -100,7 +101,7 @@ def _train(
     for line in [*preflight.lines(), *disk_remarks(preflight)]:
         log(line)
     log(
-        f"device {description}, ssm backend {hardware.ssm_backend}, {group.world_size} "
+        f"device {description}, SSM backend {hardware.ssm_backend}, {group.world_size} "
         f"process{'es' if group.world_size > 1 else ''}"
     )
 
@@ -108,8 +109,8 @@ def _train(
         log(starting_sentence(settings.start, network))
     sampling = BalancedSampling.of(manifest, settings.sampling)
     log(
-        f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
-        f"{training.steps} steps of {hardware.batch_size}"
+        f"training set {len(sampling):,} windows an epoch, {sampling.positive_fraction:.1%} of "
+        f"their time ictal; {training.steps:,} steps of {count(hardware.batch_size, 'window')}"
     )
     dataset = training_windows(manifest, store, training, sampling, device)
     provenance = Provenance(

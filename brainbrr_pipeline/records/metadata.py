@@ -371,10 +371,6 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
         # The primary score first: SzCORE's rule for events.
         for figure in OPERATING_FIGURES
     }
-    # A stable sort: the other rules stay in their order.
-    headline = sorted(
-        results.headline.items(), key=lambda rule: not rule[0].startswith("szcore_event")
-    )
     return {
         **{title: value for title, value in values.items() if math.isfinite(value)},
         "operating curve and ROC": dg.MetadataValue.md(score_curves(results)),
@@ -401,7 +397,7 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
                         for unit in (Unit.ALARMS, Unit.FALSE_SECONDS)
                     },
                 }
-                for rule, values in headline
+                for rule, values in results.headline.items()
             ]
         ),
     }

@@ -126,8 +126,8 @@ def test_the_doctor_lists_the_choices_of_a_new_machine(settings: Configuration) 
     examination = examine(settings)
     assert not examination.ready
     titles = [choice.what for choice in examination.choices]
-    assert [title.split()[0] for title in titles] == ["pull", "build", "try"]
-    built = examination.choices[1]
+    assert [title.split()[0] for title in titles] == ["build", "pull", "try"]
+    built = examination.choices[0]
     assert built.hours is not None
     assert 0 < built.hours < 0.1
     assert f"--data-dir {settings.data_dir}" in built.command
@@ -151,7 +151,7 @@ def test_the_doctor_of_a_built_cache_says_train(settings: Configuration) -> None
         store.shard_path(key).unlink()
     half = examine(settings, look_only=True)
     assert not half.ready
-    remark = half.choices[1].remark
+    remark = half.choices[0].remark
     hours = sum(i.recording.duration_s for i in plan_profile(settings).to_build) / 3600
     assert f"{hours:.1f} h of EEG, by the index" in remark
 

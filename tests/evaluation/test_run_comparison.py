@@ -72,6 +72,20 @@ def test_the_headline_names_the_better_run_and_the_settings_that_differ(
     assert "settings: the same in both runs" in same
 
 
+def test_the_primary_figure_comes_first_and_names_are_in_words(
+    tmp_path: Path, shell: Shell
+) -> None:
+    store_report(tmp_path / "a", scored(FOUND_A))
+    store_report(tmp_path / "b", scored(FOUND_B))
+    words = ("compare", "a", "b", "--runs-dir", tmp_path, "--split", "dev", "--all")
+    shown = shell.type(*words, environment={"COLUMNS": "200"}).stdout
+    rows = [line.split("│")[1].strip() for line in shown.splitlines() if line.startswith("│ ")]
+    assert rows[0] == "szcore event f1"
+    # A limit keeps its decimal point.
+    assert "nedc ovlp sensitivity at 2.5" in rows
+    assert not [row for row in rows if ". " in row or "_" in row or "  " in row]
+
+
 def test_of_false_alarms_fewer_is_better(tmp_path: Path) -> None:
     # Both find every seizure; A raises a false alarm in each recording but one.
     a = store_report(tmp_path / "a", many(lambda n: [(105, 125)] + [(400, 410)] * (n > 0)))

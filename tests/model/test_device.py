@@ -34,7 +34,11 @@ A100 = Hardware(
 
 def test_the_cpu_needs_no_check() -> None:
     assert check_device(Hardware()) == torch.device("cpu")
-    assert describe_device(torch.device("cpu")).threads == str(torch.get_num_threads())
+    described = describe_device(torch.device("cpu"))
+    assert described.threads == str(torch.get_num_threads())
+    # In a line of text, a number has its unit.
+    assert f"{described.threads} thread" in str(described)
+    assert f"torch {torch.__version__}" in str(described)
 
 
 def test_without_a_gpu_nothing_runs_on_the_cpu_instead(
@@ -53,6 +57,9 @@ def test_both_sizes_of_an_a100_are_taken(monkeypatch: pytest.MonkeyPatch, gigaby
     described = describe_device(device)
     assert described.name == "NVIDIA A100-SXM4-40GB"
     assert described.memory_gb == f"{gigabytes}"
+    assert f"NVIDIA A100-SXM4-40GB, {gigabytes} GB, compute capability 8.0, torch " in str(
+        described
+    )
 
 
 @pytest.mark.parametrize(

@@ -386,10 +386,14 @@ def test_targets_name_what_does_not_fit(tmp_path: Path) -> None:
     assert single == {one: [("json", tmp_path / "x.json")]}
     assert targets(one, tmp_path / "x.edf", []).files == {one: [("edf", tmp_path / "x.edf")]}
     assert targets(one, tmp_path, []).files == {one: [("tsv", tmp_path / "one.tsv")]}
+    (dotted := tmp_path / "out.2").mkdir()
+    assert targets(one, dotted, []).files == {one: [("tsv", dotted / "one.tsv")]}
     for source, out, formats, message in (
         (one, tmp_path / "o", ["xml"], "'xml' is not known"),
         (one, tmp_path / "x.tsv", ["json"], "ends as tsv does"),
         (one.parent, tmp_path / "x.tsv", [], "must be a folder"),
+        # Not a folder of that name.
+        (one, tmp_path / "x.txt", [], r"ends in .txt, which is no format .* in one of .tsv, .csv_"),
         (one, one, [], "is a recording"),
         (one.parent, tmp_path / "o", [], "would both be written"),
         (tmp_path / "none", tmp_path / "o", [], "no EDF at"),

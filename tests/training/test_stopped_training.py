@@ -57,9 +57,11 @@ def test_ctrl_c_saves_the_step_and_resuming_gives_the_same_weights(tmp_path: Pat
     )
     assert files.read_checkpoint(tmp_path / "stopped" / files.CHECKPOINT_NAME).step == 5
     steps: list[int] = []
+    said: list[str] = []
     resumed, summary = train(
-        tmp_path / "stopped", settings, lambda report: steps.append(report.step)
+        tmp_path / "stopped", settings, lambda report: steps.append(report.step), log=said.append
     )
+    assert said == ["the training resumes from step 5"]
     assert (summary.resumed_from, steps) == (5, [6, 7, 8, 9])
     assert same_weights(whole, resumed)
 
