@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
 import pytest
 from dagster._cli import create_dagster_cli
 from dagster._core.secrets.env_file import get_env_var_dict
@@ -148,9 +147,10 @@ def commands_with_code() -> Iterator[str]:
     commands = [(create_dagster_cli(), ["DAGSTER_CLI"])]
     while commands:
         command, names = commands.pop()
-        if isinstance(command, click.Group):
-            commands += [(below, [*names, name]) for name, below in command.commands.items()]
-        elif any(option.name == "module_name" for option in command.params):
+        # A group of commands has no options of its own.
+        below = getattr(command, "commands", {})
+        commands += [(one, [*names, name]) for name, one in below.items()]
+        if any(option.name == "module_name" for option in command.params):
             variable = "_".join([*names, "MODULE_NAME"]).upper().replace("-", "_")
             # Of servers, and a command that only a very old storage needs.
             if not re.search("_(API_GRPC|CODE_SERVER_START|RUN_MIGRATE_REPOSITORY)_", variable):
