@@ -225,9 +225,9 @@ def predict(
     log(f"{network_sentence(chosen)}{latest}; operating point {origin}: {point}")
     if is_pretrained:
         log(
-            "This network comes with brainbrr: pretrained reads referential recordings, "
-            "pretrained-double-banana bipolar ones, too. It was trained on simulated EEG alone and "
-            "is for research, not for decisions about patients; its card is "
+            "This network comes with brainbrr: pretrained and pretrained-small read referential "
+            "recordings, pretrained-double-banana bipolar ones, too. It was trained on simulated "
+            "EEG alone and is for research, not for decisions about patients; its card is "
             f"{chosen.directory / CARD}"
         )
     if stream:

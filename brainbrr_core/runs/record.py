@@ -18,9 +18,11 @@ MODEL = "model.safetensors"
 #: What a folder that `brainbrr model export` wrote has in place of a run's files of JSON.
 CONFIG = "config.json"
 _WEIGHTS = Path(__file__).parents[1] / "weights"
-#: The models that come with the package, of the montages 10-20 and double-banana, by their names.
-#: Each folder has a card, ``README.md``.
-PRETRAINED = {name: _WEIGHTS / name for name in ("pretrained", "pretrained-double-banana")}
+#: The models that come with the package, by their names: two of the montage 10-20, in two sizes,
+#: and one of double-banana. Each folder has a card, ``README.md``.
+PRETRAINED = {
+    name: _WEIGHTS / name for name in ("pretrained", "pretrained-small", "pretrained-double-banana")
+}
 #: A sum over no recording is written as a whole number, and stays one.
 Number = int | float
 
@@ -188,8 +190,8 @@ def read_record(directory: Path) -> RunRecord:
 def find_run_folder(run: str, runs_dir: Path) -> Path:
     """The folder of a run that is given by its folder, or by its name in the runs folder.
 
-    ``pretrained`` and ``pretrained-double-banana`` are the models that come with the package, where
-    no folder has that name. Raises :class:`BrainbrrError` where there is none of them.
+    The names of :data:`PRETRAINED` are the models that come with the package, where no folder has
+    such a name. Raises :class:`BrainbrrError` where there is none of them.
     """
     for folder in (Path(run), runs_dir / run):
         if folder.is_dir():

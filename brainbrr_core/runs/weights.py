@@ -14,7 +14,7 @@ import torch
 from blake3 import blake3
 from pydantic import JsonValue
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -76,8 +76,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
         written.add(tensor.data_ptr())
     checksum = content_checksum(stored)
     text = json.dumps({"blake3": checksum, "header": header}, sort_keys=True)
+    # A file that safetensors itself writes can be read by its owner alone.
+    content = save(stored, {HEADER_KEY: text})
     with writing(path) as temporary:
-        save_file(stored, temporary, {HEADER_KEY: text})
+        temporary.write_bytes(content)
     return checksum
 
 
@@ -87,8 +89,7 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         with replacing(path) as temporary:
             yield temporary
-    except (OSError, SafetensorError) as error:
-        # safetensors raises its own error when the disk is full.
+    except OSError as error:
         raise WorkRemains(
             f"{path} could not be written ({_reason(error)}) and what was there before is whole: "
             "free some space or repair the disk, and run the same command again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -40,15 +42,25 @@ def test_interrupted_writing_leaves_the_old_file(
     weight_files.save_model(path, toy_network(), {"state": "old"})
     before = path.read_bytes()
 
-    def fail(_tensors: object, temporary: Path, _header: object) -> None:
-        temporary.write_bytes(b"half")
+    def fail(temporary: Path, content: bytes) -> int:
+        with temporary.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(weight_files, "save_file", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(WorkRemains, match="No space"):
         weight_files.save_model(path, toy_network(1), {"state": "new"})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_others_may_read_weights_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        weight_files.save_model(tmp_path / "model.safetensors", toy_network(), {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o640
 
 
 def test_a_single_changed_bit_of_the_weights_is_noticed(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_training_resumes_from_the_newest_undamaged_checkpoint(
     assert same_weights(straight, resumed)
     if LAST not in damaged + missing:
         # The last one is intact: the others are not read.
-        assert said == []
+        assert said == [f"the training resumes from step {resumed_from}"]
         return
     (line,) = said
     assert f"{folder} is {'damaged' if damaged else 'missing'}" in line
@@ -263,7 +263,7 @@ def test_a_training_resumes_from_a_checkpoint_of_an_earlier_version(
     resumed, summary = train(folder, settings, validate=validate, network=toy_network(7))
     if what == "intact":
         assert same_weights(straight, resumed)
-        assert capsys.readouterr().out == ""
+        assert capsys.readouterr().out == "the training resumes from step 4\n"
         return
     assert "the best weights, of step 4, are lost" in capsys.readouterr().out
     assert summary.best_step == 6
