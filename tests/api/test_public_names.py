@@ -37,8 +37,8 @@ SIGNATURES = {
     "open_windows": "(root, split, *, profile='full', version=None, fold=None, config=None)",
     "preprocess": "(signal, rate=None, channels=None, *, bads=(), montage=None, unit='sd', "
     "settings=None, rules=None)",
-    "score_events": "(recordings, *, rules=('szcore', 'nedc'), bootstrap_samples=1000, "
-    "bootstrap_seed=0)",
+    "score_events": "(recordings, *, rules=('szcore', 'nedc'), age_groups=None, "
+    "bootstrap_samples=1000, bootstrap_seed=0)",
     "stored_versions": "(root)",
 }
 #: What their instances have besides methods and what ``__init__`` alone sets.
@@ -46,7 +46,8 @@ MEMBERS = {
     "Detector": set(),
     "Event": {"channels", "confidence", "duration", "label", "start", "stop"},
     "EventScores": {
-        *("counts", "estimates", "hours", "outcomes", "patients", "recordings", "unknown_s"),
+        *("ages", "counts", "estimates", "hours", "outcomes", "patients", "recordings"),
+        "unknown_s",
     },
     "RecordingEvents": {
         *("subject", "duration_s", "reference", "hypothesis", "name", "hypothesis_duration_s"),
