@@ -261,7 +261,7 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
     Raises
     ------
     WorkRemains
-        If a shard is not fresh or cannot be read.
+        If a shard is not fresh or cannot be read, or no recording has windows.
     BrainbrrError
         If no window has a seizure.
     """
@@ -294,6 +294,12 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
             continue
         recordings.append(recording)
         parts.append(part)
+    if not parts:
+        raise WorkRemains(
+            f"no recording of profile {settings.profile} has a window: {_numbers(without)}: "
+            "`brainbrr index` tells what that means, and `brainbrr index --list` what was found in "
+            "each recording"
+        )
     lengths = np.array([len(part.starts) for part in parts], np.int64)
     unknown = np.concatenate([grid.nothing[:0], *(part.unknown for part in parts)])
     seizure_s = np.concatenate([grid.no_time[:0], *(part.seizure_s for part in parts)])
@@ -302,8 +308,9 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
     has_unknown = np.repeat(np.array([bool(r.unknown) for r in recordings], bool), lengths)
     ictal = np.where(has_unknown, np.minimum(fraction, 1.0), fraction).astype(np.float32)
     if not (ictal > 0).any():
+        others = f" (recordings without windows: {_numbers(without)})" if without else ""
         raise BrainbrrError(
-            f"no window of profile {settings.profile} has a seizure: check the annotations "
+            f"no window of profile {settings.profile} has a seizure{others}: check the annotations "
             "(`brainbrr index`) and the configuration's labels.seizure"
         )
     full = settings.full_threshold
@@ -321,6 +328,11 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
         without_windows=dict(sorted(without.items())),
         unknown_windows=dict(sorted(unknown_windows.items())),
     )
+
+
+def _numbers(reasons: Counter[str]) -> str:
+    """How many recordings have each reason, the most frequent first."""
+    return ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
 
 
 def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> Manifest:

@@ -13,11 +13,15 @@ import typer
 from brainbrr_core.cli.choices import BackendName, GpuSection, PresetName
 from brainbrr_core.cli.options import Config, Json, configuration
 from brainbrr_core.cli.printing import log, print_json, print_table
+from brainbrr_core.cli.program import Program
 
 if TYPE_CHECKING:
     from brainbrr_core.benchmark.result import Report
 
-app = typer.Typer(help="Measure the cache (without a subcommand), the network, and what it learns.")
+app = typer.Typer(
+    cls=Program,
+    help="Measure the cache (without a subcommand), the network, and what it learns.",
+)
 
 #: Recordings of the corpus on which the cache is measured by default.
 _RECORDINGS = 24

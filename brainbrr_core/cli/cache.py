@@ -21,9 +21,12 @@ from brainbrr_core.cli.options import (
     next_command,
 )
 from brainbrr_core.cli.printing import count, log, print_first, print_json, print_table
+from brainbrr_core.cli.program import Program
 
 app = typer.Typer(
-    help="Build, check, clean and copy the cache of preprocessed recordings.", no_args_is_help=True
+    cls=Program,
+    help="Build, check, clean and copy the cache of preprocessed recordings.",
+    no_args_is_help=True,
 )
 #: Headings of the commands in ``brainbrr cache --help``.
 STORE, TRANSFER = "On this machine", "To and from other machines"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ from brainbrr_core.cli.options import (
     Profile,
     RunsDir,
     configuration,
+    next_command,
     run_folder,
 )
 from brainbrr_core.cli.printing import count, estimate_text, log, print_json, print_table
@@ -185,6 +187,9 @@ def evaluate(
         print_json(several.as_json(evaluation))
     else:
         print_scores(evaluation)
+        # By its name: the latest run, or that of the configuration, may be another one tomorrow.
+        scored = shlex.quote(run or evaluation.run.name)
+        next_command(f"predict RECORDING OUT --run {scored}", "", config=config, runs_dir=runs_dir)
     return 0
 
 

@@ -60,6 +60,11 @@ def manifest(
         ["split", *columns],
         [[split, *(f"{row[name]:,}" for name in columns)] for split, row in summary.items()],
     )
+    threshold = settings.manifest_settings.full_threshold
+    print(
+        "none, partial, full: windows without a seizure, with one in less than "
+        f"{threshold:.4g} of their time, and with one in that or more (sampling.full_threshold)"
+    )
     for reason, number in made.manifest.without_windows.items():
         print(f"without windows: {count(number, 'recording')}: {reason}")
     unknown = {split: row["unknown_seconds"] for split, row in summary.items()}

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from brainbrr_core.cli.choices import ModelFormat
-from brainbrr_core.cli.options import RUN_HELP, Config, Json, RunsDir, configuration, run_folder
-from brainbrr_core.cli.printing import count, log, print_json
+from brainbrr_core.cli.options import (
+    RUN_HELP,
+    Config,
+    Json,
+    RunsDir,
+    configuration,
+    next_command,
+    run_folder,
+)
+from brainbrr_core.cli.printing import count, print_json
+from brainbrr_core.cli.program import Program
 
-app = typer.Typer(no_args_is_help=True, help="Export a trained network, and copy exported ones.")
+app = typer.Typer(
+    cls=Program, no_args_is_help=True, help="Export a trained network, and copy exported ones."
+)
 
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="A folder that `brainbrr model export` wrote.")
@@ -78,7 +90,7 @@ def export(
         return 0
     for name, size in exported.files.items():
         print(f"{exported.directory / name}  {size / 1e6:,.2f} MB")
-    log(f"next: brainbrr predict EDF OUT --run {exported.directory}")
+    next_command(f"predict RECORDING OUT --run {shlex.quote(str(exported.directory))}", "")
     return 0
 
 

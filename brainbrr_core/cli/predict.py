@@ -68,8 +68,9 @@ def predict(
         str | None,
         typer.Option(
             metavar="RUN",
-            help=f"{RUN_HELP}, or the folder of an exported model (default: the latest run; "
-            "without one, pretrained, which comes with brainbrr).",
+            help=f"{RUN_HELP}; the folder of an exported model; or a model that comes with "
+            "brainbrr, such as pretrained-small (default: the latest run; without one, "
+            "pretrained).",
         ),
     ] = None,
     threshold: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,7 +13,10 @@ from typer.core import TyperGroup
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
-    from typer._click import Context
+    from typer._click import Command, Context
+
+#: How alike two words are, from 0 to 1, of which one may be a mistyped form of the other.
+_ALIKE = 0.7
 
 
 class Program(TyperGroup):
@@ -30,13 +34,45 @@ class Program(TyperGroup):
         with _usage_in_one_line():
             return super().invoke(ctx)
 
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """The command that the first word names; an unknown word is told the nearest commands."""
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.TyperException:
+            program = ctx.find_root()
+            near = _nearest(args[0], dict(_whole_names(program.command)))
+            commands = " and ".join(f"`{program.command_path} {name}`" for name in near)
+            hint = f", the nearest {'are' if near[1:] else 'is'} {commands}" if near else ""
+            raise BrainbrrError(
+                f"no such command {args[0]!r}{hint}: see `{ctx.command_path} --help`"
+            ) from None
+
+
+def _whole_names(group: Command, before: str = "") -> Iterator[tuple[str, str]]:
+    """Each command below a group: all words that a user types for it, and the last of them."""
+    for word, command in getattr(group, "commands", {}).items():
+        yield before + word, word
+        yield from _whole_names(command, f"{before}{word} ")
+
+
+def _nearest(word: str, commands: dict[str, str]) -> list[str]:
+    """The whole names of the commands that a word may mean."""
+    same = [name for name, last in commands.items() if last == word]
+    if same:
+        return same
+    whole = get_close_matches(word, commands, n=1, cutoff=_ALIKE)
+    last = get_close_matches(word, set(commands.values()), n=1, cutoff=_ALIKE)
+    return whole or [name for name in commands if commands[name] in last]
+
 
 @contextmanager
 def _usage_in_one_line() -> Iterator[None]:
     try:
         yield
     except typer.TyperException as error:
-        message = " ".join(error.format_message().split()).removesuffix(".")
+        message = " ".join(_message(error).split()).removesuffix(".")
         message = message.replace("Value error, ", "")
         if not message:
             # Typer has printed the help of a group that was given no command.
@@ -44,3 +80,12 @@ def _usage_in_one_line() -> Iterator[None]:
         context: Context | None = getattr(error, "ctx", None)
         path = "brainbrr" if context is None else context.command_path
         raise BrainbrrError(f"{message[0].lower()}{message[1:]}: see `{path} --help`") from None
+
+
+def _message(error: typer.TyperException) -> str:
+    """What is wrong; an unknown option is told the nearest one."""
+    near = getattr(error, "possibilities", None)
+    if not near:
+        return error.format_message()
+    [nearest] = get_close_matches(getattr(error, "option_name", ""), near, n=1, cutoff=0.0)
+    return f"{error.message}, the nearest is {nearest}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.layouts.known import layout_around
 from brainbrr_core.corpus.skipped import OF_ANNOTATIONS, Skipped
-from brainbrr_core.edf.formats import is_edf, without_suffix
+from brainbrr_core.edf.formats import without_suffix
 from brainbrr_core.errors import BrainbrrError, cannot_write
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.walk import as_text, is_utf8
@@ -98,10 +98,8 @@ def targets(source: Path, out: Path, formats: Sequence[str], traces: Sequence[st
     if not source.exists():
         raise BrainbrrError(f"no EDF at {source}: give a file or a folder with some")
     single = source.is_file()
-    named = next(
-        (name for name, known in FORMATS.items() if out.name.endswith(known.suffix)),
-        "edf" if is_edf(out.suffix) else None,
-    )
+    ending = out.suffix.lower()
+    named = next((name for name, known in FORMATS.items() if known.ending == ending), None)
     if named is not None and not out.is_dir():
         if not single:
             raise BrainbrrError(f"{source} is no single EDF: OUT must be a folder, not {out}")
@@ -114,7 +112,7 @@ def targets(source: Path, out: Path, formats: Sequence[str], traces: Sequence[st
         chosen = {path: [(named, out)]}
         stems = {path: str(out).removesuffix(_suffix_of(out.name))}
     elif single and out.suffix and not out.is_dir():
-        endings = ", ".join(known.suffix for known in FORMATS.values())
+        endings = ", ".join(known.ending for known in FORMATS.values())
         raise BrainbrrError(
             f"{out} ends in {out.suffix}, which is no format of events: end it in one of "
             f"{endings}; or, if it is meant to be a folder, create it first"

@@ -63,10 +63,15 @@ def _json(prediction: Prediction, name: str, origin: Origin) -> bytes:
 
 @dataclass(frozen=True)
 class Format:
-    """How a prediction is written, and how the file's name ends."""
+    """How a prediction is written, and how the name ends of a file that the program names."""
 
     suffix: str
     encode: Callable[[Prediction, str, Origin], bytes]
+
+    @property
+    def ending(self) -> str:
+        """The ending by which the name of a file that a user gives means this format."""
+        return f".{self.suffix.rpartition('.')[2]}"
 
 
 #: By the name that ``--format`` takes. An annotation file must not be taken for a recording.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import shlex
 from pathlib import Path
@@ -191,16 +192,21 @@ def find_run_folder(run: str, runs_dir: Path) -> Path:
     """The folder of a run that is given by its folder, or by its name in the runs folder.
 
     The names of :data:`PRETRAINED` are the models that come with the package, where no folder has
-    such a name. Raises :class:`BrainbrrError` where there is none of them.
+    such a name. Raises :class:`BrainbrrError` where there is none of them; the message lists these
+    models and says which name of a run or a model is nearest.
     """
     for folder in (Path(run), runs_dir / run):
         if folder.is_dir():
             return folder.resolve()
     if run in PRETRAINED:
         return PRETRAINED[run]
+    names = [*PRETRAINED, *(folder.name for folder in finished_runs(runs_dir))]
+    near = difflib.get_close_matches(Path(run).name, names, n=1)
+    hint = f", the nearest is {near[0]}" if near else ""
     raise BrainbrrError(
-        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `brainbrr runs "
-        f"--runs-dir {shlex.quote(str(runs_dir))}`"
+        f"no run {run}{hint}: it is neither a folder, nor a run in {runs_dir} (see `brainbrr runs "
+        f"--runs-dir {shlex.quote(str(runs_dir))}`), nor a model that comes with brainbrr "
+        f"({', '.join(PRETRAINED)})"
     )
 
 

@@ -85,7 +85,7 @@ def test_a_run_is_named_as_on_the_command_line(
     assert load_model("random", runs_dir=folder.parent).run == "random"
     monkeypatch.chdir(folder.parent)
     assert load_model("random").run == "random"
-    with pytest.raises(BrainbrrError, match="no run other: it is neither a folder nor a run in"):
+    with pytest.raises(BrainbrrError, match="no run other: it is neither a folder, nor a run in"):
         load_model("other", config=config)
     with pytest.raises(WorkRemains, match="no finished run"):
         load_model(tmp_path, config=config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,9 @@ def test_each_command_ends_with_the_next_one_and_its_options(
     done = shell.type("cache", "build", *profile, *data, environment=folders)
     assert next_of(done) == [f"brainbrr manifest {shown} --profile dev"]
     done = shell.type("manifest", *profile, environment=folders)
+    assert "none, partial, full: windows without a seizure, with one in less than 0.99" in " ".join(
+        done.stdout.split()
+    )
     assert next_of(done) == [f"brainbrr train {shown} --profile dev"]
     done = shell.type("manifest", *profile, "--json", environment=folders)
     assert next_of(done) == []
@@ -67,6 +71,11 @@ def test_each_command_ends_with_the_next_one_and_its_options(
     assert next_of(done) == [
         f"brainbrr evaluate {shown} --profile dev --runs-dir {tmp_path / 'runs'}"
     ]
+    run = json.loads(shell.type("train", *profile, *runs, "--json", environment=folders).stdout)
+    name = Path(run["run"]).name
+    scored = f"brainbrr predict RECORDING OUT --run {name} {shown} --runs-dir {tmp_path / 'runs'}"
+    done = shell.type("evaluate", *profile, *runs, environment=folders)
+    assert next_of(done) == [scored]
     refused = shell.refused("train", *config, "--profile", "full", environment=folders, status=1)
     assert f"run `brainbrr manifest {shown} --profile full`" in refused
 
@@ -136,6 +145,10 @@ def test_a_corpus_without_usable_recordings_is_reported(shell: Shell, tmp_path: 
     ):
         assert said in shell.refused(*words, environment=environment, status=1)
         assert "next:" not in shell.type(*words, environment=environment).stderr
+    # Not the labels: no recording has windows.
+    refused = shell.refused("manifest", environment=environment, status=1)
+    assert "no recording of profile full has a window: 5 too_short, 1 unreadable" in refused
+    assert "labels.seizure" not in refused
     done = shell.type("doctor", environment=environment)
     assert done.returncode == 1
     assert said in done.stdout

@@ -87,6 +87,34 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
     [
         (("nothing",), "no such command 'nothing': see `brainbrr --help`"),
         (("cache", "make"), "no such command 'make': see `brainbrr cache --help`"),
+        (
+            ("status",),
+            "no such command 'status', the nearest is `brainbrr cache status`: "
+            "see `brainbrr --help`",
+        ),
+        (
+            ("cache", "statu"),
+            "no such command 'statu', the nearest is `brainbrr cache status`: "
+            "see `brainbrr cache --help`",
+        ),
+        (
+            ("cache", "trian"),
+            "no such command 'trian', the nearest is `brainbrr train`: see `brainbrr cache --help`",
+        ),
+        (
+            ("export",),
+            "no such command 'export', the nearest are `brainbrr cache export` and "
+            "`brainbrr model export`: see `brainbrr --help`",
+        ),
+        (
+            ("cache-status",),
+            "no such command 'cache-status', the nearest is `brainbrr cache status`: "
+            "see `brainbrr --help`",
+        ),
+        (
+            ("train", "--profil", "smoke"),
+            "no such option: --profil, the nearest is --profile: see `brainbrr train --help`",
+        ),
         (("compare", "one"), "missing argument 'RUN_B': see `brainbrr compare --help`"),
         (
             ("compare", "a", "b", "--split", "test"),
@@ -139,8 +167,9 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
         (("sweep", "FOLDER"), None),
         (
             ("evaluate", "OUT"),
-            "no run OUT: it is neither a folder nor a run in FOLDER: see "
-            "`brainbrr runs --runs-dir FOLDER`",
+            "no run OUT: it is neither a folder, nor a run in FOLDER (see `brainbrr runs "
+            "--runs-dir FOLDER`), nor a model that comes with brainbrr (pretrained, "
+            "pretrained-small, pretrained-double-banana)",
         ),
         (("evaluate", "FILE"), None),
         (("runs", "FILE"), None),

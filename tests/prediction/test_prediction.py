@@ -385,6 +385,9 @@ def test_targets_name_what_does_not_fit(tmp_path: Path) -> None:
     single = targets(one, tmp_path / "x.json", []).files
     assert single == {one: [("json", tmp_path / "x.json")]}
     assert targets(one, tmp_path / "x.edf", []).files == {one: [("edf", tmp_path / "x.edf")]}
+    for name in ("X.TSV", "x.annotations.edf", "x.csv_bi"):
+        files = targets(one, tmp_path / name, []).files
+        assert files == {one: [(name.lower().rpartition(".")[2], tmp_path / name)]}
     assert targets(one, tmp_path, []).files == {one: [("tsv", tmp_path / "one.tsv")]}
     (dotted := tmp_path / "out.2").mkdir()
     assert targets(one, dotted, []).files == {one: [("tsv", dotted / "one.tsv")]}
@@ -393,7 +396,7 @@ def test_targets_name_what_does_not_fit(tmp_path: Path) -> None:
         (one, tmp_path / "x.tsv", ["json"], "ends as tsv does"),
         (one.parent, tmp_path / "x.tsv", [], "must be a folder"),
         # Not a folder of that name.
-        (one, tmp_path / "x.txt", [], r"ends in .txt, which is no format .* in one of .tsv, .csv_"),
+        (one, tmp_path / "x.txt", [], "end it in one of .tsv, .csv_bi, .edf, .json; or, if it is"),
         (one, one, [], "is a recording"),
         (one.parent, tmp_path / "o", [], "would both be written"),
         (tmp_path / "none", tmp_path / "o", [], "no EDF at"),

@@ -31,6 +31,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
 from brainbrr_core.constants import CHANNELS
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.synthesis import write_corpus
 from tests.support.prediction_runs import UNIT, digital_eeg, random_run, write_digital
 from tests.support.project import ROOT
@@ -310,7 +311,8 @@ def usage_error() -> type[Exception]:
     return error
 
 
-USAGE_ERROR = usage_error()
+#: A command raises the one, a group of commands the other.
+USAGE_ERROR = (usage_error(), BrainbrrError)
 COMMAND_PAGES = [*PAGES, *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("configs/deploy/**/*.md"))]
 
 

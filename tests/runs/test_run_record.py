@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.runs.record import RunRecord, write_record
+from brainbrr_core.runs.record import PRETRAINED, RunRecord, find_run_folder, write_record
 from brainbrr_core.runs.run import open_run
 from brainbrr_core.runs.used_versions import RUN, used_versions, write_started
 from tests.support.run_records import fit_values, run_values
@@ -54,3 +54,23 @@ def test_a_run_uses_its_version_from_its_beginning(tmp_path: Path) -> None:
         "v1_256hz_10-20_111111111111": ["begun"],
         "v1_256hz_10-20_000000000000": ["finished"],
     }
+
+
+def test_a_mistyped_run_or_model_is_told_the_nearest_name(tmp_path: Path) -> None:
+    finished = tmp_path / "smoke-0123456789ab"
+    finished.mkdir()
+    write_record(finished, RunRecord.model_validate(run_values()))
+    for mistyped, nearest in (
+        ("pretrained-smal", "pretrained-small"),
+        ("pre-trained", "pretrained"),
+        ("smoke-0123456789a", "smoke-0123456789ab"),
+        (str(tmp_path / "elsewhere" / "smoke-0123456789ab"), "smoke-0123456789ab"),
+        ("zzz", None),
+    ):
+        with pytest.raises(BrainbrrError) as refused:
+            find_run_folder(mistyped, tmp_path)
+        said = str(refused.value)
+        assert said.startswith(
+            f"no run {mistyped}{f', the nearest is {nearest}' if nearest else ''}: "
+        )
+        assert all(name in said for name in PRETRAINED)
