@@ -21,6 +21,8 @@ _DATA = (
 )
 
 _LICENSE = "apache-2.0"
+#: The file in the folder whose lock a process holds from the corpus to the model.
+_LOCK = "pretrain.lock"
 
 
 def pretrain(
@@ -77,6 +79,7 @@ def pretrain(
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.evaluation.evaluate import evaluate
     from brainbrr_core.export.use import Use
+    from brainbrr_core.files.one_process import one_process
     from brainbrr_core.simulation import load_ranges, write_simulated_corpus
 
     settings = load(
@@ -87,22 +90,28 @@ def pretrain(
             runs_dir=str(out / "runs"),
         )
     )
-    write_simulated_corpus(
-        out / "corpus",
-        hours=hours,
-        seed=seed,
-        ranges=load_ranges(ranges),
-        unseen=load_ranges(unseen),
-        workers=workers,
-    )
-    plan = plan_corpus(settings, ignore)
-    build_completely(plan, settings.preprocessing, workers)
-    update_manifest(plan_profile(settings), settings.manifest_settings)
-    run = train_with_bar(settings, shown=not json)
-    evaluation = evaluate(settings, log=ignore)
-    said = _DATA.format(ranges=ranges, unseen=unseen, hours=hours, seed=seed)
-    use = Use(settings.preprocessing, settings.detection, settings.hardware.precision)
-    model = _export(run, use, out / "model", said)
+    drawn, drawn_unseen = load_ranges(ranges), load_ranges(unseen)
+    if out.is_file():
+        raise BrainbrrError(f"{out} is a file: name a folder, which is created where it is missing")
+    out.mkdir(parents=True, exist_ok=True)
+    refusal = f"another process pretrains in {out}: wait for it, or give another folder"
+    with one_process(out / _LOCK, refusal):
+        write_simulated_corpus(
+            out / "corpus",
+            hours=hours,
+            seed=seed,
+            ranges=drawn,
+            unseen=drawn_unseen,
+            workers=workers,
+        )
+        plan = plan_corpus(settings, ignore)
+        build_completely(plan, settings.preprocessing, workers)
+        update_manifest(plan_profile(settings), settings.manifest_settings)
+        run = train_with_bar(settings, shown=not json)
+        evaluation = evaluate(settings, log=ignore)
+        said = _DATA.format(ranges=ranges, unseen=unseen, hours=hours, seed=seed)
+        use = Use(settings.preprocessing, settings.detection, settings.hardware.precision)
+        model = _export(run, use, out / "model", said)
     if json:
         print_json({"run": str(run.directory), "model": str(model)})
         return 0

@@ -29,7 +29,6 @@ from brainbrr_core.synthesis.plan import (
     check_seed,
     patient_name,
 )
-from brainbrr_core.synthesis.recording import write_file
 from brainbrr_core.synthesis.scalp import CORE_REACH, tcp_channels, touching, within
 from brainbrr_core.synthesis.writing import write_plans
 
@@ -99,14 +98,12 @@ def write_simulated_corpus(
         "seed": seed,
         "ranges": _digest(ranges),
     }
+    companions = {RANGES_FILE: _as_yaml(ranges)}
     if unseen is not None:
         parameters["unseen"] = _digest(unseen)
+        companions[UNSEEN_FILE] = _as_yaml(unseen)
     render = partial(render_plan, ranges, unseen=unseen)
-    summary = write_plans(out, plans, parameters, workers, render=render)
-    write_file(out / RANGES_FILE, _as_yaml(ranges))
-    if unseen is not None:
-        write_file(out / UNSEEN_FILE, _as_yaml(unseen))
-    return summary
+    return write_plans(out, plans, parameters, workers, companions=companions, render=render)
 
 
 def _digest(ranges: Ranges) -> str:

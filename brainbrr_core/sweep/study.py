@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +16,7 @@ import yaml
 from brainbrr_core.configuration.load import set_value
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
-from brainbrr_core.locking import locked
+from brainbrr_core.files.one_process import one_process
 from brainbrr_core.sweep.space import Dimension, Space, Value
 
 if TYPE_CHECKING:
@@ -158,7 +156,8 @@ def run_sweep(
     """
     _optuna()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    refusal = f"another process runs the sweep in {folder}: wait for it, or look with --show"
+    with one_process(folder / LOCK, refusal):
         study, storage = _open(folder, space)
         _check_identity(study, folder, space, identity)
         # An earlier call may have ended between a trial and this file.
@@ -390,22 +389,6 @@ def _write_best(report: SweepReport) -> None:
     head = f"# Trial {best.number} of the sweep: {figure}, run {best.run}.\n"
     with replacing(report.best_layer) as temporary:
         temporary.write_text(head + yaml.safe_dump(content), encoding="utf-8")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a sweep, which only one process runs at a time."""
-    path = folder / LOCK
-    with ExitStack() as stack:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        stack.callback(os.close, descriptor)
-        try:
-            stack.enter_context(locked(descriptor, path, wait=False))
-        except BlockingIOError:
-            raise BrainbrrError(
-                f"another process runs the sweep in {folder}: wait for it, or look with --show"
-            ) from None
-        yield
 
 
 def _shown(value: Value) -> str:

@@ -2,7 +2,7 @@
 
 A folder is claimed with ``synthesis.json.unfinished`` before the first recording is written, and
 the file is renamed to ``synthesis.json`` after the last. The same request again writes only the
-missing recordings.
+missing recordings. Only one process writes to a folder at a time.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.one_process import one_process
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import worker_processes
 from brainbrr_core.progress import progress
@@ -41,6 +42,8 @@ from brainbrr_core.synthesis.template import plan_like
 #: Incremented with every change that alters a byte of a corpus.
 GENERATOR_VERSION = 1
 MARKER = "synthesis.json"
+#: The file whose lock a process holds while it writes a corpus.
+LOCK = "synthesis.lock"
 
 
 def write_corpus(
@@ -169,7 +172,7 @@ def write_plans(
     folder : str
         The folder below ``out``.
     companions : mapping of str to bytes
-        The files that describe them, by their paths below that folder.
+        The files that describe them, by their paths below ``out``.
     render : callable, optional
         Gives the samples of a plan, instead of this package; for another process it is pickled.
 
@@ -181,64 +184,106 @@ def write_plans(
     Raises
     ------
     BrainbrrError
-        ``workers`` is below 1, or the folder has other files.
+        ``workers`` is below 1, the folder has other files, or another process writes to it.
     WorkRemains
         A process died.
     """
     if workers is not None and workers < 1:
         raise BrainbrrError(f"{workers} workers cannot write a corpus; give at least 1")
-    summary = summarize(plans)
-    claim = {"generator_version": GENERATOR_VERSION, "parameters": parameters}
-    marker = out / MARKER
-    unfinished = out / (MARKER + TEMPORARY)
-    _check_folder(out, marker, unfinished, claim)
-    root = out / folder
-    missing = [plan for plan in plans if not edf_path(root, plan).is_file()]
-    lacking = [name for name in companions if not (root / name).is_file()]
-    if marker.is_file() and not missing and not lacking:
-        return summary
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**claim, "summary": asdict(summary)}, indent=2, sort_keys=True) + "\n"
-    write_file(unfinished, text.encode())
-    marker.unlink(missing_ok=True)
-    for name in lacking:
-        write_file(root / name, companions[name])
-    # Longest first, so that no process is still writing a long recording at the end.
-    missing.sort(key=lambda plan: (-_samples(plan), plan.key))
-    processes = min(worker_processes(workers), len(missing))
-    with (
-        progress("writing recordings", len(missing), "recordings") as bar,
-        closing(_write_recordings(root, missing, processes, render)) as keys,
-    ):
-        for key in keys:
-            bar.advance(1, key)
-    unfinished.replace(marker)
-    return summary
+    corpus = _Corpus(out, out / folder, plans, parameters, companions)
+    corpus.check_folder()
+    if not corpus.is_complete():
+        out.mkdir(parents=True, exist_ok=True)
+        refusal = f"another process writes a corpus to {out}: wait for it, or give another folder"
+        with one_process(out / LOCK, refusal):
+            # Another process may have been at it until now.
+            corpus.check_folder()
+            if not corpus.is_complete():
+                corpus.write(workers, render)
+    return summarize(plans)
 
 
-def _check_folder(out: Path, marker: Path, unfinished: Path, claim: dict[str, object]) -> None:
-    """Refuse ``out`` unless it is empty or claimed by the same request."""
-    if out.exists() and not out.is_dir():
-        raise BrainbrrError(f"{out} is not a folder; give another path")
-    for path in (marker, unfinished):
-        if not path.is_file():
-            continue
-        try:
-            marker_json = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            marker_json = None
-        is_readable = isinstance(marker_json, dict)
-        if is_readable and {name: marker_json.get(name) for name in claim} == claim:
-            return
-        what = marker_json.get("parameters") if is_readable else "an unreadable record"
-        raise BrainbrrError(
-            f"{out} has another synthetic corpus ({path.name}: {what}); "
-            "give another folder or remove this one"
-        )
-    # Of a process that was killed before it had claimed the folder.
-    unwritten = unfinished.name + TEMPORARY
-    if out.is_dir() and any(path.name != unwritten for path in out.iterdir()):
-        raise BrainbrrError(f"{out} has other files; give an empty folder")
+@dataclass(frozen=True)
+class _Corpus:
+    """A corpus in ``out``, with its recordings below ``root``, in whatever state it is."""
+
+    out: Path
+    root: Path
+    plans: list[RecordingPlan]
+    parameters: dict[str, object]
+    companions: Mapping[str, bytes]
+
+    @property
+    def claim(self) -> dict[str, object]:
+        """What marks a folder as one of this corpus."""
+        return {"generator_version": GENERATOR_VERSION, "parameters": self.parameters}
+
+    @property
+    def marker(self) -> Path:
+        """The file of a folder that was complete."""
+        return self.out / MARKER
+
+    @property
+    def unfinished(self) -> Path:
+        """The file of a folder that is not complete yet."""
+        return self.out / (MARKER + TEMPORARY)
+
+    def missing(self) -> list[RecordingPlan]:
+        """The recordings that are not there."""
+        return [plan for plan in self.plans if not edf_path(self.root, plan).is_file()]
+
+    def lacking(self) -> list[str]:
+        """The companions that are not there."""
+        return [name for name in self.companions if not (self.out / name).is_file()]
+
+    def is_complete(self) -> bool:
+        """Whether nothing has to be written."""
+        return self.marker.is_file() and not self.missing() and not self.lacking()
+
+    def write(self, workers: int | None, render: Renderer | None) -> None:
+        """Write what is not there."""
+        missing, lacking = self.missing(), self.lacking()
+        content = {**self.claim, "summary": asdict(summarize(self.plans))}
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        write_file(self.unfinished, text.encode())
+        self.marker.unlink(missing_ok=True)
+        for name in lacking:
+            write_file(self.out / name, self.companions[name])
+        # Longest first, so that no process is still writing a long recording at the end.
+        missing.sort(key=lambda plan: (-_samples(plan), plan.key))
+        processes = min(worker_processes(workers), len(missing))
+        with (
+            progress("writing recordings", len(missing), "recordings") as bar,
+            closing(_write_recordings(self.root, missing, processes, render)) as keys,
+        ):
+            for key in keys:
+                bar.advance(1, key)
+        self.unfinished.replace(self.marker)
+
+    def check_folder(self) -> None:
+        """Refuse a folder that is neither empty nor claimed by the same request."""
+        out, claim = self.out, self.claim
+        if out.exists() and not out.is_dir():
+            raise BrainbrrError(f"{out} is not a folder; give another path")
+        for path in (self.marker, self.unfinished):
+            if not path.is_file():
+                continue
+            try:
+                marker_json = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                marker_json = None
+            is_readable = isinstance(marker_json, dict)
+            if is_readable and {name: marker_json.get(name) for name in claim} == claim:
+                return
+            what = marker_json.get("parameters") if is_readable else "an unreadable record"
+            raise BrainbrrError(
+                f"{out} has another synthetic corpus ({path.name}: {what}); "
+                "give another folder or remove this one"
+            )
+        # Of a process that was killed before it had claimed the folder, or has just begun.
+        own = {self.unfinished.name + TEMPORARY, LOCK, f".{LOCK}.lock"}
+        if out.is_dir() and any(path.name not in own for path in out.iterdir()):
+            raise BrainbrrError(f"{out} has other files; give an empty folder")
 
 
 def _samples(plan: RecordingPlan) -> int:

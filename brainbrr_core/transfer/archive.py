@@ -41,8 +41,6 @@ from brainbrr_core.transfer.receive import Transfer, check_room_for, flush_folde
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
-#: How an archive begins, as everything that zstd compressed.
-_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def export_archive(cache: ProfileCache, path: Path) -> Transfer:
@@ -88,17 +86,28 @@ def export_archive(cache: ProfileCache, path: Path) -> Transfer:
 
 
 def _check_target(path: Path) -> None:
-    """Raise :class:`BrainbrrError` where a file that is no archive would be replaced."""
+    """Raise :class:`BrainbrrError` where a file would be replaced that is no archive of a cache."""
     if path.is_dir():
         raise BrainbrrError(
             f"{path} is a folder: name a file in it, such as {path / 'cache.tar.zst'}"
         )
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(len(_ZSTD)) != _ZSTD:
-                raise BrainbrrError(
-                    f"{path} exists and is not an archive: name another file, or remove it"
-                )
+    if path.is_file() and not _has_catalog(path):
+        raise BrainbrrError(
+            f"{path} exists and is not an archive that `brainbrr cache export` wrote: name another "
+            "file, or remove it"
+        )
+
+
+def _has_catalog(path: Path) -> bool:
+    """Whether a file begins as every archive of a cache does."""
+    try:
+        with _Unpacked(path) as stream:
+            content = _Archive(path, Members(stream.read)).content(NAME, None)
+        parse_catalog(content, None, str(path))
+    except (BrainbrrError, RefusedMember, tarfile.TarError, EOFError, pa.ArrowException):
+        # Other bytes, compressed or not, another archive, or one that ends within its catalog.
+        return False
+    return True
 
 
 def _shard_blobs(plan: Plan) -> dict[str, ShardBlob]:

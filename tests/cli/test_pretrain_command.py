@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from brainbrr_core.files.one_process import one_process
 from tests.support.shell import Shell
 
 SHORT = """\
@@ -55,3 +56,12 @@ def test_a_model_of_simulated_eeg_alone(tmp_path: Path, shell: Shell) -> None:
     other = shell.type(*typed[:4], *("--seed", 3), *typed[6:])
     assert other.returncode == 2
     assert "another" in other.stderr and "Traceback" not in other.stderr
+
+
+def test_a_second_pretraining_in_one_folder_is_refused(tmp_path: Path, shell: Shell) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with one_process(out / "pretrain.lock", ""):
+        refused = shell.refused("pretrain", out, "--hours", 0.1)
+    assert f"another process pretrains in {out}: wait for it, or give another folder" in refused
+    assert list(out.iterdir()) == []

@@ -154,7 +154,8 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
         (("cache", "pull", "FILE"), None),
         (
             ("cache", "export", "FILE"),
-            "FILE exists and is not an archive: name another file, or remove it",
+            "FILE exists and is not an archive that `brainbrr cache export` wrote: name another "
+            "file, or remove it",
         ),
         (
             ("cache", "export", "FOLDER"),

@@ -18,7 +18,7 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Overrides, load
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.locking import locked, open_to_lock
+from brainbrr_core.files.one_process import one_process
 from brainbrr_core.runs.run import Run, open_run
 from brainbrr_core.sweep.space import Space, Value, read_space
 from brainbrr_core.sweep.study import LOCK, SweepReport, TrialTraining, run_sweep, show_sweep
@@ -293,7 +293,7 @@ def test_a_sweep_of_another_space_or_in_another_process_is_refused(tmp_path: Pat
     with pytest.raises(BrainbrrError, match=r"are of another space.*rename x\.yaml"):
         training.sweep(space_of(tmp_path), 2, identity="other")
     path = tmp_path / "s" / LOCK
-    with locked(open_to_lock(path), path), pytest.raises(BrainbrrError, match="another process"):
+    with one_process(path, ""), pytest.raises(BrainbrrError, match="another process"):
         training.sweep(space_of(tmp_path), 2)
     assert len(training.trained) == 1
     with pytest.raises(WorkRemains, match="no sweep in"):

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import tuh
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.one_process import one_process
 from brainbrr_core.synthesis import CorpusSummary, write_corpus, write_corpus_like
 from brainbrr_core.synthesis.channels import source_of
 from brainbrr_core.synthesis.plan import RATES_HZ, plan_corpus, summarize
 from brainbrr_core.synthesis.sources import bins_hz, fast_length, shaped_noise
 from brainbrr_core.synthesis.template import record_length
+from brainbrr_core.synthesis.writing import LOCK
 from tests.support.examples import examples
 
 RECORDINGS, HOURS, SEED = 13, 0.3, 5
@@ -633,3 +635,21 @@ def test_import_is_light() -> None:
         "sys.exit(bool({'scipy', 'edfio', 'torch', 'mne', 'rich'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_only_one_process_writes_to_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    out.mkdir()
+    with (
+        one_process(out / LOCK, ""),
+        pytest.raises(BrainbrrError, match=f"another process writes a corpus to {out}: wait"),
+    ):
+        write_corpus(out, recordings=3, hours=0.06, seed=0, workers=1)
+    assert list(out.iterdir()) == []
+    # The file of a killed process is no obstacle, and stays no longer than the work.
+    (out / LOCK).touch()
+    write_corpus(out, recordings=3, hours=0.06, seed=0, workers=1)
+    assert sorted(path.name for path in out.iterdir()) == ["edf", "synthesis.json"]
+    # Nothing is written to a complete corpus.
+    with one_process(out / LOCK, ""):
+        write_corpus(out, recordings=3, hours=0.06, seed=0, workers=1)

@@ -237,3 +237,31 @@ def test_a_small_profile_of_a_large_archive_is_taken(
     """What is not wanted is passed over without being taken into memory."""
     other = with_recordings(machine(small, tmp_path), 1)
     assert import_from(other, exported).moved == 1
+
+
+def test_only_an_archive_of_a_cache_is_replaced(small: Configuration, tmp_path: Path) -> None:
+    path = tmp_path / "mine.tar.zst"
+    notes = io.BytesIO()
+    with tarfile.open(fileobj=notes, mode="w") as tar:
+        member = tarfile.TarInfo("notes.txt")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"mine"))
+    for content in (
+        pa.compress(b"not a tar", "zstd", asbytes=True),
+        pa.compress(notes.getvalue(), "zstd", asbytes=True),
+        b"not compressed",
+        b"",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(BrainbrrError, match="is not an archive that `brainbrr cache export`"):
+            export_to(small, path)
+        assert path.read_bytes() == content
+    path.unlink()
+    export_to(small, path)
+    first = path.read_bytes()
+    export_to(small, path)
+    assert path.read_bytes() == first
+    # What is left of an archive after its catalog still says whose it is.
+    path.write_bytes(first[: len(first) - 100])
+    export_to(small, path)
+    assert path.read_bytes() == first

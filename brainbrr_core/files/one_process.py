@@ -1,0 +1,42 @@
+"""Work in a folder that only one process may do at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import is_same_file
+from brainbrr_core.locking import locked
+
+
+@contextmanager
+def one_process(lock: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock of a file while the block runs, as only one process can.
+
+    The file is created where it is missing, and removed at the end; that of a killed process is
+    taken over. Raises :class:`BrainbrrError` with the text ``refusal`` where another process holds
+    the lock, and ``OSError`` where the file cannot be created.
+    """
+    with _taken(lock, refusal):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _taken(lock: Path, refusal: str) -> ExitStack:
+    """What releases the lock, which this process has now."""
+    while True:
+        with ExitStack() as attempt:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            file = attempt.enter_context(os.fdopen(descriptor, "r+b"))
+            try:
+                attempt.enter_context(locked(descriptor, lock, wait=False))
+            except BlockingIOError:
+                raise BrainbrrError(refusal) from None
+            # Between open and lock, the holder before may have removed this very file.
+            if is_same_file(lock, file):
+                return attempt.pop_all()

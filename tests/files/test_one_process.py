@@ -1,0 +1,47 @@
+"""A lock that only one process has: what the second one is told, and what stays behind."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.one_process import one_process
+
+HOLDER = """
+import sys
+from pathlib import Path
+from brainbrr_core.files.one_process import one_process
+with one_process(Path(sys.argv[1]), "refused"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
+    lock = tmp_path / "work.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"locked\n"
+        with pytest.raises(BrainbrrError, match="wait for it"), one_process(lock, "wait for it"):
+            pytest.fail("two processes have the lock")
+        # Killed, it leaves its file, which is taken over.
+        first.kill()
+        first.wait()
+    assert lock.is_file()
+    with one_process(lock, "wait for it"):
+        assert lock.is_file()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_work_is_not_taken_for_a_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "work.lock"
+    with pytest.raises(BlockingIOError), one_process(lock, "wait for it"):
+        raise BlockingIOError(errno.EAGAIN, "the work's own")
+    assert not lock.exists()
