@@ -51,6 +51,11 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
         _EXCLUDES,
         "the list of the patient's recordings does not name this one",
     ),
+    "second_annotator_only": (
+        _EXCLUDES,
+        "there is the annotation of the second annotator of SeizeIT1 and not that of the first "
+        "(`_a1.tsv`), which is read",
+    ),
     "names_another_recording": (
         _EXCLUDES,
         "the patient or the recording that the annotation names is not that of its file name",

@@ -17,6 +17,8 @@ from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
 from brainbrr_core.annotation.texts import Meaning, label_of
 
 SUFFIX = "_a1.tsv"
+#: That of the second annotator, which is not read.
+SECOND_SUFFIX = "_a2.tsv"
 _FIELD = re.compile(r"#\s*(subject|recording)\s*:\s*(\S+)", re.IGNORECASE)
 _PERSON = re.compile(r"#\s*(age|gender)\s*:\s*(.*\S)", re.IGNORECASE)
 _YEARS, _GENDERS = re.compile(r"[0-9]{1,3}"), ("male", "female")

@@ -29,7 +29,8 @@ from brainbrr_core.progress import progress
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import ObjectState, Remote
 
-#: Ends of the names of files that describe an EDF, and the start of another kind of them.
+#: Ends of the names of files that describe an EDF, and the start of another kind of them; in lower
+#: case.
 _COMPANIONS = (
     ".csv",
     ".csv_bi",
@@ -39,11 +40,11 @@ _COMPANIONS = (
     ".lbl_bi",
     ".tsv",
     "-summary.txt",
-    "RECORDS-WITH-SEIZURES",
-    "AAREADME.txt",
+    "records-with-seizures",
+    "aareadme.txt",
     "_eeg.json",
 )
-_SEIZURE_LIST = ("Seizures-list-", ".txt")
+_SEIZURE_LIST = ("seizures-list-", ".txt")
 #: Concurrent requests.
 REQUESTS = 32
 #: Bytes of an EDF that the first request reads: the header and usually the first data record.
@@ -253,7 +254,10 @@ def _is_read(name: str) -> bool:
 
 def _is_companion(name: str) -> bool:
     start, end = _SEIZURE_LIST
-    return name.endswith(_COMPANIONS) or (_file_name(name).startswith(start) and name.endswith(end))
+    lower = name.lower()
+    return lower.endswith(_COMPANIONS) or (
+        _file_name(lower).startswith(start) and lower.endswith(end)
+    )
 
 
 def _file_name(name: str) -> str:

@@ -41,7 +41,8 @@ class Kind:
     def stem(self, name: str) -> str | None:
         """What a name has before the ending; None for a file of another kind."""
         if self.scope in (Scope.FOLDER, Scope.BELOW):
-            return "" if self.ending.fullmatch(name) else None
+            # As layouts find them: in any case.
+            return "" if re.fullmatch(self.ending.pattern, name, re.IGNORECASE) else None
         match = re.fullmatch(rf"(.+){self.ending.pattern}", name)
         return None if match is None else match[1]
 

@@ -14,14 +14,14 @@ _PIECE = 1 << 20
 _LEAST = 8 << 20
 
 
-def read_rate(paths: Sequence[Path], seconds: float = 1.0, seed: int = 0) -> float | None:
+def read_rate(paths: Sequence[Path], seconds: float = 1.0) -> float | None:
     """Bytes per second when reading blocks of 1 MiB of ``paths`` in random order, each once.
 
     Each block is dropped from the page cache before it is read, so that it comes from the disk.
     Takes at most about ``seconds``. None when there are fewer than 8 MiB to read. Raises
     ``OSError`` when a file cannot be read.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     sizes = {path: path.stat().st_size for path in paths}
     if sum(sizes.values()) < _LEAST:
         return None

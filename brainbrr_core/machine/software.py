@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+#: Seconds that a driver may take to say which GPUs it sees.
+_TIMEOUT_S = 2.0
+
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:
     """Installed versions of distributions; None for those that are not installed."""
@@ -58,7 +61,7 @@ class Gpu:
     driver: str
 
 
-def gpus(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Gpu]:
+def gpus(command: str = "nvidia-smi") -> list[Gpu]:
     """The NVIDIA GPUs that the driver sees; none without a driver."""
     if shutil.which(command) is None:
         return []
@@ -68,7 +71,7 @@ def gpus(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Gpu]:
             [command, f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=_TIMEOUT_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

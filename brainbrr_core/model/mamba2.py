@@ -21,14 +21,15 @@ NO_WEIGHT_DECAY = "_no_weight_decay"
 
 A_RANGE = (1.0, 16.0)
 DT_RANGE = (0.001, 0.1)
+#: Added to a mean square, so that the norm of zeros is defined.
+_EPS = 1e-5
 
 
 class GatedRMSNorm(nn.Module):
     """Root-mean-square norm over the last axis of ``y * silu(gate)``, computed in float32."""
 
-    def __init__(self, size: int, eps: float = 1e-5) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.eps = eps
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, y: Tensor, gate: Tensor | None = None) -> Tensor:
@@ -36,7 +37,7 @@ class GatedRMSNorm(nn.Module):
         wide = y.to(torch.promote_types(y.dtype, torch.float32))
         if gate is not None:
             wide = wide * functional.silu(gate.to(wide.dtype))
-        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
+        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + _EPS)
         return (wide * scale * self.weight).to(y.dtype)
 
 

@@ -16,6 +16,7 @@ from brainbrr_core.configuration.settings import Preprocessing
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.layouts.base import Folder
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.inspection import inspect_recording
@@ -201,6 +202,57 @@ def test_a_corpus_behind_an_address_has_the_index_of_the_folder(
     assert remote.layout == layout
     assert events(remote) == events(local)
     assert [codes(r) for r in remote] == [codes(r) for r in local]
+
+
+def test_the_second_annotator_of_seizeit_alone_is_named_and_not_read(tmp_path: Path) -> None:
+    write_seizeit(tmp_path)
+    tables = sorted((tmp_path / "P_ID31").glob("*_a1.tsv"))
+    both = tables[1].with_name(tables[1].name.replace("_a1", "_a2"))
+    both.write_text(tables[0].read_text().replace("r1", "r2"))
+    tables[0].rename(tables[0].with_name(tables[0].name.replace("_a1", "_a2")))
+    first, second = scan(tmp_path)
+    assert (first.label_reason, codes(first)) == ("no_annotation", ["second_annotator_only"])
+    assert second.events == (Event(5, 12, "cpsz"), Event(20, 40, UNKNOWN))
+    # Also where no recording of the corpus has that of the first.
+    tables[1].unlink()
+    index = scan(tmp_path)
+    assert (index.layout, index.skipped) == ("seizeit1", ())
+    assert [codes(row) for row in index] == [["second_annotator_only"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [
+        (write_chbmit, ("chb01/chb01-summary.txt", "chb24/chb24-summary.txt")),
+        (write_chbmit, ("RECORDS-WITH-SEIZURES",)),
+        (write_siena, ("PN00/Seizures-list-PN00.txt", "subject_info.csv")),
+    ],
+)
+@pytest.mark.parametrize("change", [str.title, lambda name: name.swapcase()])
+def test_lists_are_found_in_any_case(
+    write: Callable[[Path], Path],
+    names: tuple[str, ...],
+    change: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    write(tmp_path)
+    if write is write_chbmit:
+        # The summary leaves this one out; that it has no seizure is what the inventory says.
+        edf(tmp_path / "chb24" / "chb24_02.edf", datetime(2015, 3, 2, 1))
+        (tmp_path / "RECORDS-WITH-SEIZURES").write_text("chb24/chb24_01.edf\n")
+    index = scan(tmp_path)
+    assert {r.label_reason for r in index} == {None}
+    for name in names:
+        path = tmp_path / name
+        path.rename(path.with_name(change(path.name)))
+    again = scan(tmp_path)
+    assert (again.layout, again.skipped) == (index.layout, index.skipped)
+    assert events(again) == events(index)
+    assert [r.label_reason for r in again] == [r.label_reason for r in index]
+    # Which of two is meant is not known.
+    path.with_name(change(path.name)).write_bytes(b"")
+    path.with_name(path.name[0].swapcase() + path.name[1:]).write_bytes(b"")
+    assert Folder(str(path.parent), ()).in_any_case(path.name) == ()
 
 
 @pytest.mark.parametrize("name", ["chb01", "PN00", "P_ID31"])

@@ -139,6 +139,15 @@ class Folder(NamedTuple):
             [name for name in names if name in entries and _is_file_or_link(entries[name])]
         )
 
+    def in_any_case(self, name: str) -> tuple[str, ...]:
+        """The file with this name or, without one, the only one that differs from it in case."""
+        exact = self.present(name)
+        if exact:
+            return exact
+        names = _names_in(self.path) if self.entries is None else self.entries
+        alike = [other for other in names if other.lower() == name.lower()]
+        return self.present(*alike) if len(alike) == 1 else ()
+
     def unlisted(self) -> Folder:
         """The folder without its entries, so that the file system is asked about each file."""
         return self._replace(entries=None)
@@ -446,6 +455,14 @@ def unreadable_folder(error: OSError) -> BrainbrrError:
 def present(*paths: Path) -> tuple[Path, ...]:
     """Those of the paths that exist as a file or link, or cannot be accessed."""
     return tuple(path for path in paths if _is_present(path))
+
+
+def _names_in(folder: str) -> list[str]:
+    """The names in a folder; none where it cannot be listed, which the walk over it reports."""
+    try:
+        return [path.name for path in Path(folder).iterdir()]
+    except OSError:
+        return []
 
 
 def _is_file_or_link(entry: os.DirEntry[str]) -> bool:

@@ -43,13 +43,12 @@ class ChbmitLayout(ListedLayout):
     def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
         """The summary of the case and, if there is one, the list of recordings with seizures."""
         names = super().annotation_names(folder, name)
-        if names and (self.root / _INVENTORY).is_file():
-            return (*names, f"../{_INVENTORY}")
-        return names
+        return (*names, *(f"../{own}" for own in self.beside_folders(_INVENTORY))) if names else ()
 
     def people(self) -> Mapping[str, Person]:
         """Age at the first recording of each case, and sex, from ``SUBJECT-INFO``."""
-        return read_people(self.root / _SUBJECTS, ("Case", "Age (years)", "Gender"), "\t")
+        (name,) = self.beside_folders(_SUBJECTS) or (_SUBJECTS,)
+        return read_people(self.root / name, ("Case", "Age (years)", "Gender"), "\t")
 
     def aliases(self, labels: Sequence[str]) -> Mapping[str, str]:
         """O1 where the file has ``01`` for it."""

@@ -66,12 +66,16 @@ class ListedLayout(PatientFolderLayout):
     @classmethod
     def is_annotated(cls, folder: Path) -> bool:
         """Whether there is a list."""
-        return (folder / cls.list_name(folder.name)).is_file()
+        return bool(Folder(str(folder), ()).in_any_case(cls.list_name(folder.name)))
 
     @staticmethod
     @abstractmethod
     def list_name(folder: str) -> str:
-        """The name of the list in the folder of a patient with this name."""
+        """The name of the list in the folder of a patient with this name, in whatever case."""
+
+    def beside_folders(self, name: str) -> tuple[str, ...]:
+        """The name, in whatever case, of a file beside the folders of patients, if it is there."""
+        return Folder(str(self.root), ()).in_any_case(name)
 
     @abstractmethod
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
@@ -79,13 +83,14 @@ class ListedLayout(PatientFolderLayout):
 
     def annotation_names(self, folder: Folder, _name: str) -> tuple[str, ...]:
         """The list of the patient."""
-        return folder.present(self.list_name(folder.below[0]))
+        return folder.in_any_case(self.list_name(folder.below[0]))
 
     def absent(self, folder: Folder, edfs: Collection[str]) -> Iterable[str]:
         """Names of EDFs that the list in a folder has and the folder has not."""
-        if len(folder.below) != 1 or not folder.present(name := self.list_name(folder.below[0])):
+        names = self.annotation_names(folder, "") if len(folder.below) == 1 else ()
+        if not names:
             return ()
-        path = Path(folder.location(name))
+        path = Path(folder.location(names[0]))
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:

@@ -7,10 +7,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from brainbrr_core.annotation import on_signal, seizeit
+from brainbrr_core.annotation import Finding, on_signal, seizeit
 from brainbrr_core.corpus.demographics import Person, age_in, sex_in
 from brainbrr_core.corpus.layouts.base import Folder, RecordingFile, RecordingLabels, stem_of
 from brainbrr_core.corpus.layouts.listed import PatientFolderLayout
+
+#: How annotations end, that which is read first.
+_SUFFIXES = (seizeit.SUFFIX, seizeit.SECOND_SUFFIX)
 
 
 class SeizeItLayout(PatientFolderLayout):
@@ -22,18 +25,17 @@ class SeizeItLayout(PatientFolderLayout):
 
     @classmethod
     def is_annotated(cls, folder: Path) -> bool:
-        """Whether there is an ``_a1.tsv``."""
-        return next(folder.glob(f"*{seizeit.SUFFIX}"), None) is not None
+        """Whether there is an annotation, of either annotator."""
+        return any(any(folder.glob(f"*{suffix}")) for suffix in _SUFFIXES)
 
     def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
-        """The ``_a1.tsv`` with the name of the EDF."""
-        return folder.present(f"{stem_of(name)}{seizeit.SUFFIX}")
+        """The ``_a1.tsv`` with the name of the EDF; without one, the ``_a2.tsv``."""
+        return folder.present(*(f"{stem_of(name)}{suffix}" for suffix in _SUFFIXES))[:1]
 
     def annotates(self, _folder: str, name: str, recordings: Collection[str]) -> bool | None:
-        """Whether an ``_a1.tsv`` has the name of a recording."""
-        if not name.endswith(seizeit.SUFFIX):
-            return None
-        return name.removesuffix(seizeit.SUFFIX) in recordings
+        """Whether an annotation, of either annotator, has the name of a recording."""
+        suffix = next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), None)
+        return None if suffix is None else name.removesuffix(suffix) in recordings
 
     def people(self) -> Mapping[str, Person]:
         """Age and sex of each patient, each from the first ``_a1.tsv``, by name, that says it."""
@@ -60,6 +62,8 @@ class SeizeItLayout(PatientFolderLayout):
         if not file.annotations:
             return RecordingLabels.absent()
         (path,) = file.annotations
+        if path.name.endswith(seizeit.SECOND_SUFFIX):
+            return RecordingLabels.absent(Finding("second_annotator_only", path.name))
         try:
             parsed = on_signal(seizeit.read(path), signal_s)
         except OSError as error:

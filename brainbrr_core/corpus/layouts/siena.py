@@ -39,13 +39,12 @@ class SienaLayout(ListedLayout):
     def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
         """The list of seizures and, if there is one, the table with their types."""
         names = super().annotation_names(folder, name)
-        if names and (self.root / _SUBJECTS).is_file():
-            return (*names, f"../{_SUBJECTS}")
-        return names
+        return (*names, *(f"../{own}" for own in self.beside_folders(_SUBJECTS))) if names else ()
 
     def people(self) -> Mapping[str, Person]:
         """Age and sex from ``subject_info.csv``."""
-        return read_people(self.root / _SUBJECTS, ("patient_id", "age_years", "gender"), ",")
+        (name,) = self.beside_folders(_SUBJECTS) or (_SUBJECTS,)
+        return read_people(self.root / name, ("patient_id", "age_years", "gender"), ",")
 
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
         """Names in a list without an EDF."""
