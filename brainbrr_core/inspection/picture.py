@@ -60,6 +60,9 @@ def picture(inspection: Inspection) -> bytes:
                 _draw(axes, rows, envelopes, (start_s, *interval), color)
                 _shade(axes, inspection, interval)
                 axes.set_title(f"{kind}, {clock(interval[0])} to {clock(interval[1])}", fontsize=9)
+        if any(row.interpolated for row in rows):
+            note = "* interpolated from other electrodes, not recorded"
+            figure.supxlabel(note, x=0.01, ha="left", fontsize=8)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure)
         figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -78,10 +81,8 @@ def _draw(
     color: str,
 ) -> None:
     origin, start, stop = seconds
-    usual: dict[str, list[float]] = {}
-    for envelope in envelopes:
-        if envelope is not None and envelope.usual > 0:
-            usual.setdefault(envelope.unit, []).append(envelope.usual)
+    zoom = 1 if stop - start <= _DETAIL_S * 2 else 2
+    spans = {unit: zoom * span for unit, span in _usual_spans(envelopes).items()}
     for number, envelope in enumerate(envelopes):
         if envelope is None or not len(envelope.low):
             continue
@@ -92,9 +93,9 @@ def _draw(
             continue
         starts = np.unique(np.linspace(0, len(low), _COLUMNS, endpoint=False).astype(int))
         lowest, highest = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-        same = usual.get(envelope.unit, [1.0])
-        span = envelope.usual or 1.0 if "digital" in envelope.unit else float(np.median(same))
-        scale = envelope.step / span / (1 if stop - start <= _DETAIL_S * 2 else 2)
+        # Channels without a physical unit are scaled one by one.
+        span = spans.get(envelope.unit, zoom * (envelope.usual or 1.0))
+        scale = envelope.step / span
         times = np.repeat(start + (starts + 0.5) / rate, 2)
         values = np.stack([lowest, highest], axis=1).reshape(-1) * scale
         axes.plot(times, -number + np.clip(values, -1.5, 1.5), color=color, linewidth=0.5)
@@ -107,6 +108,47 @@ def _draw(
     axes.xaxis.set_major_locator(FixedLocator(_ticks(start, stop)))
     axes.xaxis.set_major_formatter(lambda value, _: clock(value))
     axes.grid(axis="x", alpha=0.3)
+    for unit, span in list(spans.items())[:1]:
+        _draw_scale(axes, unit, span)
+
+
+def _usual_spans(envelopes: Sequence[Envelope | None]) -> dict[str, float]:
+    """Of each physical unit, the median of the usual ranges; that of most channels first."""
+    usual: dict[str, list[float]] = {}
+    for envelope in envelopes:
+        if envelope is not None and envelope.usual > 0 and "digital" not in envelope.unit:
+            usual.setdefault(envelope.unit, []).append(envelope.usual)
+    most_first = sorted(usual.items(), key=lambda entry: -len(entry[1]))
+    return {unit: float(np.median(values)) for unit, values in most_first}
+
+
+def _draw_scale(axes: Axes, unit: str, row_height: float) -> None:
+    """A bar at the right edge with its height in ``unit``; a row is ``row_height`` high."""
+    size = _round_below(2 * row_height)
+    beside = axes.get_yaxis_transform()
+    axes.plot(
+        [1.006, 1.006],
+        [0, -size / row_height],
+        transform=beside,
+        color="black",
+        linewidth=2,
+        clip_on=False,
+        solid_capstyle="butt",
+    )
+    axes.text(
+        1.012,
+        -size / row_height / 2,
+        f"{size:g} {unit}",
+        transform=beside,
+        rotation="vertical",
+        va="center",
+    )
+
+
+def _round_below(value: float) -> float:
+    """The largest number that is 1, 2 or 5 times a power of ten and at most ``value``."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(max(factor * power for factor in (1, 2, 5) if factor * power <= value))
 
 
 def _ticks(start: float, stop: float) -> list[float]:

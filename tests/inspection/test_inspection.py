@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
@@ -213,6 +214,53 @@ def test_missing_midline_is_shown_as_interpolated(tmp_path: Path) -> None:
     assert any(finding.code == "interpolated_channel" for finding in inspection.findings)
     html = page(inspection, 10.0)
     assert "missing: interpolated" in html and "interpolated_channel" in html
+
+
+def drawn(inspection: Inspection, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that a picture is made from."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def noted(figure: Figure, *arguments: Any, **options: Any) -> None:
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Figure, "savefig", noted)
+        picture(inspection)
+    return figures[0]
+
+
+@pytest.mark.parametrize("seconds", [12, 40])
+def test_the_picture_has_a_scale_of_microvolts(
+    seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_edf(tmp_path / "a.edf", seconds=seconds)
+    samples = edfio.read_edf(path).signals[4].data
+    # All that is drawn first, below it ten seconds of it.
+    for axes in drawn(look(path), monkeypatch).axes[::2]:
+        *traces, bar = axes.lines
+        heights = np.asarray(traces[4].get_ydata(), float)
+        start, stop = axes.get_xlim()
+        shown = samples[int(256 * start) : int(256 * stop)]
+        [label] = [text.get_text() for text in axes.texts if text.get_text().endswith("µV")]
+        top, bottom = np.asarray(bar.get_ydata(), float)
+        per_row = float(label.removesuffix(" µV")) / (top - bottom)
+        assert np.ptp(heights) * per_row == pytest.approx(np.ptp(shown), rel=0.01)
+        assert 0.8 <= top - bottom <= 2
+        assert per_row * (top - bottom) in (20, 50, 100, 200, 500)
+
+
+def test_the_picture_says_what_an_asterisk_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"EEG {name.upper()}-REF" for name in CHANNELS]
+    for labels, note in (
+        (names, None),
+        (names[:8] + names[9:], "* interpolated from other electrodes, not recorded"),
+    ):
+        figure = drawn(look(write_edf(tmp_path / "a.edf", labels=labels)), monkeypatch)
+        assert (figure.get_supxlabel() or None) == note
 
 
 def bad_neighbors(path: Path) -> None:
