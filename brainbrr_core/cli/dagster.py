@@ -21,6 +21,7 @@ from brainbrr_core.cli.options import (
     RunsDir,
     configuration,
 )
+from brainbrr_core.cli.printing import log
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def ui(
     """
     from brainbrr_core.serving.announcement import Announcement, announced, refuse_another
     from brainbrr_core.serving.folder_server import FolderServer
-    from brainbrr_core.serving.processes import check_port, running
+    from brainbrr_core.serving.processes import check_port, running, wait_until_it_answers
 
     settings = configuration(config, profile)
     home = settings.dagster_home
@@ -221,7 +222,9 @@ def ui(
             announced(home, here),
             running(command, environment, working_folder(home)) as process,
         ):
-            typer.echo(f"{address} (stop with Ctrl+C); runs at {server.address}", err=True)
+            log(f"starting Dagster (some 20 s; stop with Ctrl+C); runs at {server.address}")
+            if wait_until_it_answers(process, host, port):
+                log(f"the UI is at {address}")
             return process.wait()
 
 

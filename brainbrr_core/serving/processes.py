@@ -17,6 +17,8 @@ from brainbrr_core.errors import BrainbrrError
 _GENTLY_S, _TERMINATED_S = 75.0, 10.0
 #: Seconds between two looks at whether a process has ended.
 _PAUSE_S = 0.05
+#: Seconds between two looks at whether a program listens, and that one may take.
+_LOOK_S, _ANSWER_S = 0.25, 2.0
 
 
 @contextmanager
@@ -94,6 +96,16 @@ def check_port(host: str, port: int, option: str) -> int:
             f"port {port} of {host} cannot be listened on ({error.strerror}): choose another one "
             f"with {option}"
         ) from None
+
+
+def wait_until_it_answers(process: subprocess.Popen[bytes], host: str, port: int) -> bool:
+    """Wait until a program listens on a port; False where it has ended before."""
+    while process.poll() is None:
+        with suppress(OSError), socket.create_connection((host, port), timeout=_ANSWER_S):
+            return True
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_S)
+    return False
 
 
 def daemon_on(home: Path) -> int | None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,12 @@ from brainbrr_core.serving.announcement import (
     announcement_of,
     refuse_another,
 )
-from brainbrr_core.serving.processes import check_port, daemon_on, running
+from brainbrr_core.serving.processes import (
+    check_port,
+    daemon_on,
+    running,
+    wait_until_it_answers,
+)
 from tests.support.services import HANGS_S, wait_until
 
 #: Starts a process that ignores Ctrl+C, and says which; then waits.
@@ -189,3 +195,36 @@ def test_a_daemon_is_seen_on_its_own_home_alone(
     assert daemon_on(tmp_path / "link") == daemon.pid
     (tmp_path / "other").mkdir()
     assert daemon_on(tmp_path / "other") is None
+
+
+#: Listens when it is told to.
+LATE = """
+import socket, sys
+sys.stdin.readline()
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    sys.stdin.read()
+"""
+
+
+def test_a_program_answers_when_it_listens_and_not_before() -> None:
+    port = check_port("127.0.0.1", 0, "--port")
+    command = [sys.executable, "-c", LATE, str(port)]
+    answered: list[bool] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as program:
+        assert program.stdin is not None
+
+        def wait() -> None:
+            answered.append(wait_until_it_answers(program, "127.0.0.1", port))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        program.stdin.write(b"listen\n")
+        program.stdin.flush()
+        waiting.join(HANGS_S)
+        assert answered == [True]
+        program.stdin.close()
+        program.wait()
+        # One that has ended is not waited for.
+        assert not wait_until_it_answers(program, "127.0.0.1", port)
