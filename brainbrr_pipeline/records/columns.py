@@ -72,5 +72,13 @@ def column_schema(schema: pa.Schema, descriptions: Mapping[str, str]) -> dg.Tabl
 
 
 def _type(column: pa.DataType) -> str:
-    """The type of a column's values, however they are stored."""
-    return str(column.value_type if pa.types.is_dictionary(column) else column)
+    """The type of a column's values in a word or a few, however they are stored.
+
+    The fields of nested values are left out: the UI never breaks a type into lines, so that a long
+    one leaves no room for the descriptions.
+    """
+    if pa.types.is_dictionary(column):
+        return _type(column.value_type)
+    if pa.types.is_list(column):
+        return f"list of {_type(column.value_type)}"
+    return "struct" if pa.types.is_struct(column) else str(column)

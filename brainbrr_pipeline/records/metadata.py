@@ -42,11 +42,12 @@ Metadata = dict[str, RawMetadataValue]
 Row = Mapping[str, str | int | float]
 #: Bytes of one sample of one channel stored as float32.
 _FLOAT32_BYTES = 4
-#: Title for recordings whose annotations cannot be used.
-_UNLABELED = "without usable annotations"
+#: Title for recordings whose annotations cannot be used, as in `brainbrr index`.
+_UNLABELED = "unlabeled"
 #: The most recordings that a table of a plan lists; `brainbrr cache status` shows all.
 _LISTED_TO_BUILD, _LISTED_EXCLUDED = 20, 100
-#: Columns of the table of splits: counts of a manifest, and their titles.
+#: Columns of the two tables of splits: counts of a manifest, and their titles. One table of them
+#: all is wider than the page.
 _SPLIT_COLUMNS = {
     "recordings": "recordings",
     "patients": "patients",
@@ -54,10 +55,8 @@ _SPLIT_COLUMNS = {
     "seizures": "seizures",
     "ictal_hours": "hours of seizure",
     "unknown_seconds": "seconds unknown",
-    "none": "windows without seizure",
-    "partial": "windows partly seizure",
-    "full": "windows fully seizure",
 }
+_WINDOW_COLUMNS = {"none": "without seizure", "partial": "partly seizure", "full": "fully seizure"}
 #: The UI hides Markdown of at least this many characters behind a button.
 _MARKDOWN_AT_ONCE = 1000
 #: Characters with a meaning in Markdown.
@@ -113,7 +112,7 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
         ),
         **of_plan(plan),
         "orphaned shards": len(plan.orphans),
-        "orphans": dg.MetadataValue.json(list(plan.orphans[:100])),
+        "orphans": dg.MetadataValue.json(list(plan.orphans[:100])) if plan.orphans else "none",
     }
 
 
@@ -247,12 +246,15 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     return {
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),
-        "splits": _table(
-            [
-                {"split": split} | {title: row[name] for name, title in _SPLIT_COLUMNS.items()}
-                for split, row in splits.items()
-            ]
-        ),
+        **{
+            table: _table(
+                [
+                    {"split": split} | {title: row[name] for name, title in titles.items()}
+                    for split, row in splits.items()
+                ]
+            )
+            for table, titles in (("splits", _SPLIT_COLUMNS), ("windows", _WINDOW_COLUMNS))
+        },
         "seizures by type": _table(_types(manifest)),
         "class balance": _table(
             [

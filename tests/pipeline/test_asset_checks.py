@@ -170,14 +170,14 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
         excluded = column(metadata, "excluded recordings (first 100)", "recording")
         assert usable[0].partition_key in excluded
         assert metadata["excluded"].value == len(excluded) == counted.states[State.EXCLUDED]
-        unlabeled = column(metadata, "without usable annotations (first 100)", "recording")
+        unlabeled = column(metadata, "unlabeled (first 100)", "recording")
         assert usable[1].partition_key in unlabeled
         for name, keys in (("open one to build", missing), ("open an excluded one", excluded)):
             assert linked(metadata, name) == keys[: len(linked(metadata, name))] != []
         reasons = column(metadata, "excluded recordings (first 100)", "reason")
         assert reasons == [by_name[str(key)].reason for key in excluded]
         # The table of the index counts in the same way.
-        for title, keys in (("excluded", excluded), ("without usable annotations", unlabeled)):
+        for title, keys in (("excluded", excluded), ("unlabeled", unlabeled)):
             assert sum(int(str(n)) for n in column(shown, "splits", title)) == len(keys)
     # Build, record and update the manifest, each at the request of the sensor.
     for _ in range(3):
