@@ -123,6 +123,14 @@ def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> 
         assert (alarms == "", seconds == "") == (of_time, not of_time)
 
 
+def test_the_line_below_the_title_counts_one_of_a_kind_in_the_singular() -> None:
+    one = recording("dev/a/t0", "a", [(100, 130)], [(110, 120, 0.9)], 3600)
+    results = score([one], split="dev", threshold=TUNED_ON_DEV, provenance={}).results
+    text = render_report(results, [])
+    assert "1 recording, 1 patient, 1.0 hours, 1 seizure. Research software" in text
+    assert "2 recordings, 2 patients, 2.0 hours, 2 seizures. " in render_report(limited(), [])
+
+
 def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

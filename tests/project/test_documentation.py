@@ -59,6 +59,13 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", sorted(PAGE.parent.glob("*.md")), ids=lambda page: page.name)
+def test_the_text_of_a_picture_is_on_one_line(page: Path) -> None:
+    # The site joins the words on both sides of a line break, so that they are read as one.
+    for text in re.findall(r"!\[([^\]]*)\]\(", page.read_text(encoding="utf-8")):
+        assert text and "\n" not in text, f"{page.name}: {text!r}"
+
+
 def test_the_page_has_every_format_that_is_read() -> None:
     _, _, after = PAGE.read_text(encoding="utf-8").partition("## Formats\n")
     table = after.partition("\n## ")[0]

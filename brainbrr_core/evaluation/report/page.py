@@ -253,6 +253,7 @@ def report_environment() -> Environment:
     """The environment for the templates of this package, with filters for its figures."""
     environment = template_environment(_TEMPLATES)
     environment.globals["nan"] = math.nan
+    environment.filters["counted"] = count
     environment.filters["measure"] = _measure
     environment.filters["interval"] = _interval
     environment.filters["published"] = _published
