@@ -378,7 +378,10 @@ def _model_results(
     loss = run.record.fit.last_loss
     finite = loss is None or math.isfinite(loss)
     yield _result(
-        TRAINED_MODEL, "loss_is_finite", "" if finite else f"the last loss is {loss}", loss=loss
+        TRAINED_MODEL,
+        "loss_is_finite",
+        "" if finite else f"the last loss is {loss}",
+        loss=None if loss is None else round(loss, 5),
     )
 
 

@@ -18,7 +18,7 @@ _RECORDINGS = 24
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the corpus to.")],
     recordings: Annotated[
-        int | None, typer.Option(help="Number of recordings.", show_default="24")
+        int | None, typer.Option(help="Number of recordings (default: 24).", show_default=False)
     ] = None,
     hours: Annotated[float, typer.Option(help="Hours of EEG in total.")] = 3.0,
     seed: Annotated[
