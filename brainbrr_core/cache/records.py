@@ -286,9 +286,9 @@ def _repeated_texts(column: list[str] | pa.StringArray) -> list[str]:
     """Texts with many repetitions; equal ones become one object."""
     if isinstance(column, list):
         return column
-    encoded = column.dictionary_encode()
-    texts = arrow_values.texts(encoded.dictionary)
-    return [texts[code] for code in arrow_values.codes(encoded).tolist()]
+    # Arrow's own dictionary encoding would first import all of its functions.
+    distinct: dict[str, str] = {}
+    return [distinct.setdefault(text, text) for text in arrow_values.texts(column)]
 
 
 def _unpack_clipped(packed: list[ClippedBlocks] | pa.ListArray) -> list[ClippedBlocks]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -35,7 +36,7 @@ from brainbrr_core.cli import (
     transfer,
 )
 from brainbrr_core.cli.interruption import end, handle_signals, interruption
-from brainbrr_core.cli.program import Program
+from brainbrr_core.cli.program import Program, with_one_command
 from brainbrr_core.errors import BrainbrrError, cannot_use
 from brainbrr_core.machine.threads import share_processors
 
@@ -132,10 +133,16 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        app()
+        program_for(sys.argv[1:])()
     except (BrainbrrError, OSError) as error:
         from brainbrr_core.remote.address import redact
 
         mistake = error if isinstance(error, BrainbrrError) else cannot_use(error)
         print(f"brainbrr: {redact(str(mistake))}", file=sys.stderr)
         sys.exit(mistake.exit_status)
+
+
+def program_for(words: Sequence[str]) -> typer.Typer:
+    """The program that reads these words: the whole one where they name no command."""
+    # A mistyped command needs all of them, to be told the nearest.
+    return with_one_command(app, words) or app

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command_name
 
 from brainbrr_core.errors import BrainbrrError
 
@@ -48,6 +50,34 @@ class Program(TyperGroup):
             raise BrainbrrError(
                 f"no such command {args[0]!r}{hint}: see `{ctx.command_path} --help`"
             ) from None
+
+
+def with_one_command(program: typer.Typer, words: Sequence[str]) -> typer.Typer | None:
+    """A program with no other command than the one that ``words`` begin with; None without one.
+
+    Typer reads the signatures of all commands before it runs one, which takes as long as the work
+    of a short command.
+    """
+    if not words:
+        return None
+    only = copy(program)
+    only.registered_commands = [
+        command
+        for command in program.registered_commands
+        if command.callback is not None
+        and (command.name or get_command_name(command.callback.__name__)) == words[0]
+    ]
+    only.registered_groups = []
+    if only.registered_commands:
+        return only
+    for group in program.registered_groups:
+        if group.name == words[0] and group.typer_instance is not None:
+            only_group = copy(group)
+            only_group.typer_instance = with_one_command(group.typer_instance, words[1:])
+            if only_group.typer_instance is not None:
+                only.registered_groups = [only_group]
+                return only
+    return None
 
 
 def _whole_names(group: Command, before: str = "") -> Iterator[tuple[str, str]]:

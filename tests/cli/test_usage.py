@@ -14,7 +14,7 @@ import typer
 
 from brainbrr_core.benchmark.gpu.measurement import NAMES
 from brainbrr_core.cli import choices
-from brainbrr_core.cli.app import app
+from brainbrr_core.cli.app import app, program_for
 from brainbrr_core.configuration.settings import LayoutName
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.evaluation.external import EXTERNAL_SPLITS, OnAnotherCorpus
@@ -277,3 +277,19 @@ def test_bash_completes_commands_and_choices() -> None:
     assert completed("evaluate", "--split", "") == ["dev", "eval", "train", "all"]
     assert completed("index", "--layout", "b") == ["bids"]
     assert completed("train", "--cache-v") == ["--cache-version"]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_a_command_is_the_same_without_the_others(words: tuple[str, ...]) -> None:
+    of_these_words = dict(commands(typer.main.get_command(program_for([*words, "--json"]))))
+    alone, together = of_these_words[words], COMMANDS[words]
+    assert [p.opts for p in alone.params] == [p.opts for p in together.params]
+    assert vars(alone)["help"] == vars(together)["help"]
+    if words and not hasattr(together, "commands"):
+        # It, and the groups that it is in.
+        assert set(of_these_words) == {words[:count] for count in range(len(words) + 1)}
+
+
+@pytest.mark.parametrize("words", [[], ["--version"], ["cache"], ["cache", "trian"], ["trian"]])
+def test_words_that_name_no_command_leave_all_commands(words: list[str]) -> None:
+    assert program_for(words) is app
