@@ -177,8 +177,8 @@ def learn(
         list[str] | None,
         typer.Option(
             "--set",
-            metavar="SECTION.KEY=VALUE",
-            help="Change a setting, such as training.label_smoothing=0.1; may be repeated.",
+            metavar="KEY=VALUE",
+            help="Change a setting, such as training.seed=1; may be repeated.",
         ),
     ] = None,
     baselines: Annotated[

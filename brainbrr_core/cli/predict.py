@@ -95,7 +95,7 @@ def predict(
             min=0.1,
             metavar="MINUTES",
             help="Normalize with the mean and standard deviation of the first minutes (default "
-            "with --stream: 5, unless preprocessing.zscore_minutes is set).",
+            "with --stream: 5, unless the setting zscore_minutes is given).",
         ),
     ] = None,
     save_stats: Annotated[
@@ -108,7 +108,7 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Windows at a time (default: hardware.inference_batch_size; with --stream 1).",
+            help="Windows at a time (default: the setting inference_batch_size; with --stream 1).",
         ),
     ] = None,
     stream: Annotated[

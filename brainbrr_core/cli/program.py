@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from difflib import get_close_matches
+from inspect import cleandoc
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,6 +24,14 @@ _ALIKE = 0.7
 
 class Program(TyperGroup):
     """A group whose :class:`BrainbrrError` says what is wrong with a command line, and its help."""
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """The command with this name, whose help breaks its lines where the terminal ends."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            paragraphs = cleandoc(command.help).split("\n\n")
+            command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+        return command
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: object

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, get_args, get_type_hints
 
@@ -73,6 +74,26 @@ def test_help_is_printed_by_every_command(words: tuple[str, ...], shell: Shell) 
     done = shell.type(*words, "--help", environment={"COLUMNS": "200"})
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Usage: {' '.join(['brainbrr', *words])}" in done.stdout
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_fits_a_terminal_of_80_columns(words: tuple[str, ...], shell: Shell) -> None:
+    command = COMMANDS[words]
+    lines = shell.type(*words, "--help", environment={"COLUMNS": "80"}).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = {word for line in lines for word in line.strip("│ ").split()}
+    for each in command.params:
+        # No name of an option is cut, nor a word of what it means.
+        assert {name for name in each.opts if name.startswith("--")} <= {
+            own for word in shown for own in word.split(",")
+        }
+        assert set((getattr(each, "help", None) or "").split()) <= shown
+    # A line of the description ends where the next word has no place.
+    above = lines[: next(i for i, line in enumerate(lines) if line.startswith("╭"))]
+    text = [line.strip() for line in above]
+    for line, after in pairwise(text):
+        if line and after:
+            assert len(line) + 1 + len(after.split()[0]) > 78, line
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
