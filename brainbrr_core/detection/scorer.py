@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import AnyNetwork
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.compilation import compiled
+from brainbrr_core.model.compute_threads import ROWS_ON_CPU, ComputeThreads, may_be_shared
 from brainbrr_core.model.memory import fits_memory
 
 #: Windows at once on a GPU, at least.
@@ -33,13 +35,12 @@ LEAST_ON_GPU = 32
 Tag = TypeVar("Tag")
 
 
-def windows_at_once(hardware: Hardware, device: torch.device, on_cpu: int = 1) -> int:
-    """Windows that a network is given at once where no gradient is wanted.
+def windows_at_once(hardware: Hardware, device: torch.device) -> int:
+    """Windows in a batch where no gradient is wanted.
 
     The default on a GPU is the number of windows in a training step, 32 at least: a training
     needs several times as much memory per window, so they fit, and they keep the GPU busy. On a
-    CPU kernels round differently for other numbers of windows, and reports and predictions have
-    always been computed one window at a time there; eight at once take 0.7 of the time.
+    CPU it is 4, and several such batches are computed at the same time.
 
     Parameters
     ----------
@@ -47,8 +48,6 @@ def windows_at_once(hardware: Hardware, device: torch.device, on_cpu: int = 1) -
         ``inference_batch_size``, where it is set, is the result.
     device : torch.device
         The device of the network.
-    on_cpu : int
-        The default on a CPU.
 
     Returns
     -------
@@ -58,7 +57,7 @@ def windows_at_once(hardware: Hardware, device: torch.device, on_cpu: int = 1) -
     if hardware.inference_batch_size is not None:
         return hardware.inference_batch_size
     if device.type == "cpu":
-        return on_cpu
+        return ROWS_ON_CPU
     return max(hardware.batch_size // hardware.accumulate, LEAST_ON_GPU)
 
 
@@ -98,6 +97,15 @@ class WindowScorer:
         self.channels = network.channels if isinstance(network, AnyNetwork) else len(CHANNELS)
         self._forward = compiled(network, compilation)
         self._back = _WayBack(device) if device.type == "cuda" else None
+        self._threads = (
+            ComputeThreads()
+            if device.type == "cpu" and may_be_shared(network, compilation)
+            else None
+        )
+        #: Batches that are computed while the scores of an earlier one are used.
+        self._ahead = 1 if self._back is not None else 0
+        if self._threads is not None:
+            self._ahead = self._threads.count
 
     @classmethod
     def of(
@@ -116,35 +124,38 @@ class WindowScorer:
         """The scores (windows, samples) of each batch, in order, with what came with it.
 
         A batch is (windows, channels, samples), float32 in standard deviations, of no more than
-        ``batch`` windows, on any device. On a GPU the scores are a view of memory that those of the
-        next but one batch are written to, and a batch is taken before the scores of the one before
-        it are given. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came
+        ``batch`` windows, on any device. Some batches are taken before the scores of earlier ones
+        are given. On a GPU the scores are a view of memory that those of the next but one batch are
+        written to. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came
         before are given first.
 
         Raises ``ValueError`` where a batch is too large or the network's output has another shape,
         and :class:`~brainbrr_core.errors.BrainbrrError` where the device's memory is too small.
         """
         source = iter(batches)
-        under_way: deque[tuple[_Scores, Tag]] = deque()
+        under_way: deque[tuple[_Scores | Future[_Scores], Tag]] = deque()
         was_training = self.network.training
         self.network.eval()
         try:
-            while True:
-                try:
+            with nullcontext() if self._threads is None else self._threads.in_use():
+                while True:
+                    try:
+                        with self._fits_memory():
+                            batch = next(source, None)
+                    except BrainbrrError:
+                        yield from self._arrived(under_way)
+                        raise
+                    if batch is None:
+                        yield from self._arrived(under_way)
+                        return
+                    signals, tag = batch
                     with self._fits_memory():
-                        batch = next(source, None)
-                except BrainbrrError:
-                    yield from _arrived(under_way)
-                    raise
-                if batch is None:
-                    yield from _arrived(under_way)
-                    return
-                signals, tag = batch
-                with self._fits_memory():
-                    under_way.append((self._launch(signals), tag))
-                # A GPU works on this batch while the scores of the last one are used.
-                yield from _arrived(under_way, keep=0 if self._back is None else 1)
+                        under_way.append((self._start(signals), tag))
+                    yield from self._arrived(under_way, keep=self._ahead)
         finally:
+            for scores, _ in under_way:
+                if isinstance(scores, Future):
+                    scores.cancel()
             self.network.train(was_training)
 
     def window_scores(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -166,14 +177,31 @@ class WindowScorer:
 
     def _fits_memory(self) -> AbstractContextManager[None]:
         return fits_memory(
-            f"{self.batch} windows at once where no gradient is wanted",
+            f"{self.batch * max(1, self._ahead)} windows at once where no gradient is wanted",
             "set hardware.inference_batch_size, or --batch of `brainbrr predict`, to a lower number"
             if self.batch > 1
             else "shorten windows.length_s for a new run, or use a device with more memory",
         )
 
+    def _start(self, signals: Tensor) -> _Scores | Future[_Scores]:
+        """Have a batch scored, without waiting for it where something else can be done."""
+        if self._threads is None:
+            return self._launch(signals)
+        return self._threads.submit(self._launch, signals)
+
+    def _arrived(
+        self, under_way: deque[tuple[_Scores | Future[_Scores], Tag]], keep: int = 0
+    ) -> Iterator[tuple[NDArray[np.float32], Tag]]:
+        """The scores of the oldest batches, up to the last ``keep``."""
+        while len(under_way) > keep:
+            scores, tag = under_way.popleft()
+            if isinstance(scores, Future):
+                with self._fits_memory():
+                    scores = scores.result()
+            yield scores.wait(), tag
+
     def _launch(self, signals: Tensor) -> _Scores:
-        """Have a batch scored; on a GPU without waiting for it."""
+        """Score a batch; on a GPU without waiting for it."""
         rows, samples = signals.shape[0], signals.shape[-1]
         if not 0 < rows <= self.batch:
             raise ValueError(f"a batch of {rows} windows where {self.batch} are scored at once")
@@ -210,15 +238,6 @@ class _Scores:
             self.ready.synchronize()
         values: NDArray[np.float32] = self.values.numpy()
         return values
-
-
-def _arrived(
-    under_way: deque[tuple[_Scores, Tag]], keep: int = 0
-) -> Iterator[tuple[NDArray[np.float32], Tag]]:
-    """The scores of the oldest batches, up to the last ``keep``."""
-    while len(under_way) > keep:
-        scores, tag = under_way.popleft()
-        yield scores.wait(), tag
 
 
 class _WayBack:

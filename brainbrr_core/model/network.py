@@ -80,7 +80,7 @@ class EightChannelNorm(nn.GroupNorm):
         # With channels last, torch 2.13 crashes in the backward pass of a norm whose input needs
         # no gradient, as after a part that is frozen.
         if self.weight.requires_grad and torch.is_grad_enabled() and not input.requires_grad:
-            input = input.detach().requires_grad_()
+            input = input.contiguous()
         return super().forward(input)
 
 

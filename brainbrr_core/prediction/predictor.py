@@ -104,8 +104,8 @@ class Predictor:
         """The network of a run on the device that ``hardware`` names.
 
         ``version`` is the preprocessing version of what the network will be given. ``batch``
-        windows are computed at once: by default what ``hardware.inference_batch_size`` says, on a
-        CPU one by one. The process keeps the memory that it frees from then on. Raises
+        windows are computed at once: by default what ``hardware.inference_batch_size`` says.
+        The process keeps the memory that it frees from then on. Raises
         :class:`BrainbrrError` when the run was trained on another preprocessing version.
         """
         check_version(run, version, preprocessing)

@@ -38,6 +38,8 @@ _CHANGED_WITH = {
     5: "augmentation draws other noise and steps are rounded in another way",
     # On a CPU the recurrence has shorter chunks and convolutions keep channels last.
     6: "sums on a CPU are rounded in another way",
+    # A CPU computes a batch in parts of four windows.
+    7: "gradients on a CPU are sums of parts of a batch",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.compilation import clear_gradients, compiled
+from brainbrr_core.model.compute_threads import ROWS_ON_CPU, ComputeThreads, may_be_shared
 from brainbrr_core.training.determinism import seed_step
 from brainbrr_core.training.distributed import ProcessGroup
 from brainbrr_core.training.loss import loss_of
@@ -63,6 +64,21 @@ class _PendingStep:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some rows of a batch."""
+
+    signals: Tensor
+    labels: Tensor
+    weights: Tensor | None
+    #: Whether every sample has a label.
+    all_known: bool
+    #: Its share of the labeled samples of the whole batch.
+    of_loss: Tensor
+    #: Its share of this process's windows.
+    of_rows: float
+
+
 class Trainer:
     """A network in training: its optimizer, its averaged weights, and the step that changes them.
 
@@ -73,7 +89,7 @@ class Trainer:
     settings : Training
         Loss, optimizer and schedule.
     hardware : Hardware
-        Precision, number of micro-batches, compilation.
+        Precision, number of parts of a batch, compilation.
     device : torch.device
         Where the network is and batches arrive.
     positive_fraction : float
@@ -106,6 +122,8 @@ class Trainer:
             if group.world_size > 1
             else None
         )
+        self._threads = self._compute_threads()
+        self._parameters = [p for p in network.parameters() if p.requires_grad]
         forward = network if self._replicas is None else self._replicas
         self._forward = compiled(forward, hardware.compile)
         self.optimizer = make_optimizer(network, settings)
@@ -135,7 +153,7 @@ class Trainer:
         """Do optimizer step ``step``, counted from 0, on this process's share of a batch.
 
         The batch is on the device. The loss is the mean over all samples of the batch whose label
-        is known, however they are distributed over micro-batches and processes. A batch without any
+        is known, however they are distributed over parts and processes. A batch without any
         has a loss of 0 and no gradient.
 
         The host does not wait for the device: :meth:`fetch_metrics` returns the figures. If the
@@ -163,14 +181,32 @@ class Trainer:
         self._pending.append(_PendingStep(step + 1, figures, rate, batch.names))
 
     def _forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Accumulate the gradients of a batch over micro-batches; return its loss and spread."""
-        accumulate = self.hardware.accumulate
-        rows = len(batch.names)
+        """Add the gradients of a batch, part by part; return its loss and spread."""
         loss = torch.zeros((), device=self.device)
         spread = torch.zeros((), device=self.device)
-        labels_of = batch.labels.chunk(accumulate)
+        for part_loss, part_spread in self._gradients_of(self._parts_of(batch)):
+            loss += part_loss
+            spread += part_spread
+        return loss, spread
+
+    def _compute_threads(self) -> ComputeThreads | None:
+        """Threads for the parts of a batch; None where one part is computed after the other."""
+        if (
+            self.device.type != "cpu"
+            or self.group.world_size > 1
+            or not may_be_shared(self.network, self.hardware.compile)
+        ):
+            return None
+        return ComputeThreads(-(-self.hardware.batch_size // ROWS_ON_CPU))
+
+    def _parts_of(self, batch: Batch) -> list[_Part]:
+        """The batch in ``hardware.accumulate`` parts, or smaller ones for several threads."""
+        rows = -(-len(batch.names) // self.hardware.accumulate)
+        if self._threads is not None:
+            rows = min(rows, ROWS_ON_CPU)
+        labels_of = torch.split(batch.labels, rows)
         weights_of = (
-            [None] * len(labels_of) if batch.weights is None else batch.weights.chunk(accumulate)
+            [None] * len(labels_of) if batch.weights is None else torch.split(batch.weights, rows)
         )
         # The host counted the samples with a label before they were sent to the device.
         counts = iter(batch.known)
@@ -180,20 +216,46 @@ class Trainer:
         labeled_in_batch = (
             self.group.total(sum(labeled_of), self.device).clamp(min=1) / self.group.world_size
         )
-        micro_batches = zip(
-            batch.signals.chunk(accumulate), labels_of, weights_of, labeled_of, strict=True
-        )
-        for number, (signals, labels, weights, labeled) in enumerate(micro_batches, start=1):
-            all_known = labeled == labels.numel()
-            with self._no_reduction() if number < accumulate else contextlib.nullcontext():
-                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                    logits = self._forward(signals)
-                share = torch.full_like(labeled_in_batch, labeled) / labeled_in_batch
-                part = self.loss(logits, labels, weights, all_known=all_known) * share.float()
-                torch.autograd.backward(part)
-            loss += part.detach()
-            spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)
-        return loss, spread
+        return [
+            _Part(
+                signals,
+                labels,
+                weights,
+                all_known=labeled == labels.numel(),
+                of_loss=(torch.full_like(labeled_in_batch, labeled) / labeled_in_batch).float(),
+                of_rows=len(signals) / len(batch.names),
+            )
+            for signals, labels, weights, labeled in zip(
+                torch.split(batch.signals, rows), labels_of, weights_of, labeled_of, strict=True
+            )
+        ]
+
+    def _gradients_of(self, parts: list[_Part]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Add the gradients of each part; yield its shares of the batch's loss and spread."""
+        if self._threads is not None:
+            for loss, spread, gradients in self._threads.map(self._gradients, parts):
+                _add_gradients(self._parameters, gradients)
+                yield loss, spread
+            return
+        for number, part in enumerate(parts, start=1):
+            with self._no_reduction() if number < len(parts) else contextlib.nullcontext():
+                loss, spread = self._forward_part(part)
+                torch.autograd.backward(loss)
+            yield loss.detach(), spread
+
+    def _forward_part(self, part: _Part) -> tuple[Tensor, Tensor]:
+        """A part's shares of the batch's loss, with its graph, and of the spread."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
+            logits = self._forward(part.signals)
+        loss = self.loss(logits, part.labels, part.weights, all_known=part.all_known)
+        spread = torch.sigmoid(logits.detach().float()).std()
+        return loss * part.of_loss, spread * part.of_rows
+
+    def _gradients(self, part: _Part) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+        """As :meth:`_forward_part`, with the part's gradients, which are not added to any."""
+        loss, spread = self._forward_part(part)
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        return loss.detach(), spread, gradients
 
     def _no_reduction(self) -> AbstractContextManager[None]:
         """Do not average gradients over processes in this block: the last micro-batch does it."""
@@ -281,3 +343,19 @@ def skipped_steps_limit(settings: Training, hardware: Hardware) -> int:
     if settings.skipped_steps_limit is not None:
         return settings.skipped_steps_limit
     return SKIPPED_STEPS[hardware.precision]
+
+
+def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Add a part's gradients to those of the parameters, as a backward pass does."""
+    sums, added = [], []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        if parameter.grad is None:
+            # In the parameter's memory layout, which the fused optimizer takes for granted.
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        else:
+            sums.append(parameter.grad)
+            added.append(gradient)
+    if sums:
+        torch._foreach_add_(sums, added)

@@ -23,7 +23,7 @@ from brainbrr_core.configuration import Detection, Hardware
 from brainbrr_core.constants import RATE
 from brainbrr_core.detection import finder_for
 from brainbrr_core.detection.recordings import score_stored
-from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
+from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.scoring import (
     ScoredRecording,
     auprc,
@@ -38,8 +38,6 @@ from brainbrr_core.training.distributed import ProcessGroup
 FALSE_ALARMS_PER_DAY = 10.0
 #: The least number of false alarms in dev, at that rate, for the sensitivity to be compared.
 LEAST_ALARMS = 3.0
-#: Windows per batch on a CPU; validations are only compared with others of the same training.
-_BATCH_ON_CPU = 8
 
 BY_EVENTS = "sensitivity at 10 false alarms per 24 h"
 BY_SECONDS = "average precision by the second"
@@ -128,8 +126,7 @@ class Validator:
 
     def _scorer(self, network: nn.Module) -> WindowScorer:
         if not (self._scorers and self._scorers[0].network is network):
-            size = windows_at_once(self.hardware, self.device, _BATCH_ON_CPU)
-            self._scorers[:] = [WindowScorer.of(network, self.hardware, self.device, size)]
+            self._scorers[:] = [WindowScorer.of(network, self.hardware, self.device)]
         return self._scorers[0]
 
 

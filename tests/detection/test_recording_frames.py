@@ -300,12 +300,11 @@ def test_a_network_is_compiled_once() -> None:
 
 def test_how_many_windows_are_scored_at_once() -> None:
     gpu = torch.device("cuda", 0)
-    assert windows_at_once(Hardware(batch_size=64), CPU) == 1
-    assert windows_at_once(Hardware(batch_size=64), CPU, 8) == 8
+    assert windows_at_once(Hardware(batch_size=64), CPU) == 4
     assert windows_at_once(Hardware(batch_size=256, accumulate=2), gpu) == 128
     assert windows_at_once(Hardware(batch_size=12), gpu) == 32
     given = Hardware(batch_size=64, inference_batch_size=7)
-    assert windows_at_once(given, CPU, 8) == windows_at_once(given, gpu) == 7
+    assert windows_at_once(given, CPU) == windows_at_once(given, gpu) == 7
 
 
 def of_length(samples: int, number: int) -> ManifestRecording:

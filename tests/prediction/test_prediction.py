@@ -19,6 +19,7 @@ import edfio
 import mne
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -298,9 +299,10 @@ def test_a_recording_that_fails_half_way_fails_alone(tmp_path: Path, batch: int)
         assert [(e.start, e.stop) for e in outcome.events] == [
             (e.start, e.stop) for e in whole.events
         ]
-    # Each recording counts once, the failed one as well, and no window is scored for nothing.
+    # Each recording counts once, the failed one as well, and no window is scored for nothing but
+    # those that threads had begun.
     assert sum(shares) == pytest.approx(3)
-    assert sum(scored) == len(shares) - 1
+    assert 0 <= sum(scored) - (len(shares) - 1) <= min(8, torch.get_num_threads()) * batch
 
 
 class OneBatchBehind(WindowScorer):
@@ -473,4 +475,4 @@ def test_a_network_trained_with_kernels_runs_without_them(tmp_path: Path) -> Non
     values["ssm_backend"] = "mamba_ssm"
     (folder / RUN).write_text(json.dumps(values))
     predictor = Predictor.of(open_run(folder), random_settings(tmp_path))
-    assert (predictor.batch, predictor.window_s) == (1, 20)
+    assert (predictor.batch, predictor.window_s) == (4, 20)

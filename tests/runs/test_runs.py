@@ -208,7 +208,7 @@ def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready
     )
     assert first.results.provenance["precision of this report"] == "float32"
     assert first.results.provenance["network of this report"] == "not compiled"
-    assert first.results.provenance["windows scored at once"] == "1"
+    assert first.results.provenance["windows scored at once"] == "4"
     assert first.results.method[-1].startswith("Scores: computed in float32 on cpu")
     kept = (run.directory / THRESHOLD).read_bytes()
     # What older programs read: float32 is not written down.
@@ -366,14 +366,14 @@ def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
     earlier = made.directory.rename(settings.runs_dir / "small-000000000003")
     before = sorted((path.name, path.read_bytes()) for path in earlier.iterdir() if path.is_file())
     said = (
-        r"run small-000000000003 has these settings but is of training version 3, not 6: since "
+        r"run small-000000000003 has these settings but is of training version 3, not 7: since "
         r"then validations choose weights in another way and augmentation draws other noise .*"
     )
     with pytest.raises(WorkRemains, match=said + "run `brainbrr train`"):
         current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     values["identity"]["training_version"] = 4
     (earlier / RUN).write_text(json.dumps(values))
-    with pytest.raises(WorkRemains, match="version 4, not 6: since then augmentation draws other"):
+    with pytest.raises(WorkRemains, match="version 4, not 7: since then augmentation draws other"):
         current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     values["identity"]["training_version"] = 3
     (earlier / RUN).write_text(json.dumps(values))

@@ -31,9 +31,8 @@ class Hardware(Section):
     batch_size: Annotated[int, Field(gt=0)] = 16
     #: Number of parts in which each process computes its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
-    #: Windows of a batch in validation, evaluation and prediction. With ``null`` it is 1 on a CPU
-    #: (8 in validation), and on a GPU as many as a process computes at once in training, at least
-    #: 32.
+    #: Windows of a batch in validation, evaluation and prediction. With ``null`` it is 4 on a CPU,
+    #: and on a GPU as many as a process computes at once in training, at least 32.
     inference_batch_size: Annotated[int, Field(gt=0)] | None = None
     #: Whether a training stores only the activations between the blocks of the network and computes
     #: the others again for the gradient. The result is the same, with less memory and a third

@@ -1,0 +1,98 @@
+"""Threads that run a network on several small batches at the same time, on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import nn
+
+from brainbrr_core.configuration.settings import Compilation
+from brainbrr_core.model.network import SeizureNetwork
+
+#: Windows that a network is given at once on a CPU: enough for operations that take longer than
+#: starting them, and few enough for several processors to have some of a batch. It is the same on
+#: every machine, so that the number of threads does not change how sums are rounded.
+ROWS_ON_CPU = 4
+#: The most threads: each needs memory for its windows.
+_MOST = 8
+
+Arguments = ParamSpec("Arguments")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+class ComputeThreads:
+    """Threads among which the processors are divided: each computes one part after the other.
+
+    Torch divides each operation among its threads, and all of them wait until the slowest has
+    finished. In short operations this wait takes longer than the work, and when another program
+    occupies a processor, all wait for the thread that it interrupted. Threads that compute
+    different windows rarely wait for each other.
+
+    Parameters
+    ----------
+    parts : int, optional
+        How many parts there are to compute at a time, where it is known.
+    """
+
+    def __init__(self, parts: int = _MOST) -> None:
+        processors = torch.get_num_threads()
+        self.count = max(1, min(parts, processors, _MOST))
+        self._processors_each = max(1, processors // self.count)
+        self._pool = ThreadPoolExecutor(
+            self.count,
+            thread_name_prefix="compute",
+            # OpenMP has one number of threads for each thread that starts operations.
+            initializer=torch.set_num_threads,
+            initargs=(self._processors_each,),
+        )
+        # MKL has one number of threads for the whole process, which each of these threads sets too:
+        # none may do so later, while something else computes.
+        started = Barrier(self.count)
+        for thread in [self._pool.submit(started.wait) for _ in range(self.count)]:
+            thread.result()
+        torch.set_num_threads(processors)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """In this block, a part may be computed (:meth:`submit`)."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._processors_each)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def submit(
+        self,
+        compute: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Future[Result]:
+        """Have a thread call ``compute``, after the parts that were submitted before."""
+        return self._pool.submit(compute, *args, **kwargs)
+
+    def map(self, compute: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+        """What ``compute`` returns for each part, in the order of ``parts``."""
+        with self.in_use():
+            results = [self.submit(compute, part) for part in parts]
+            try:
+                for result in results:
+                    yield result.result()
+            finally:
+                for result in results:
+                    result.cancel()
+
+
+def may_be_shared(network: nn.Module, compilation: Compilation) -> bool:
+    """Whether several threads may call a network at the same time.
+
+    Another network than the default one may draw random numbers or keep something between calls,
+    and a compiled one is compiled by the first thread that calls it.
+    """
+    return isinstance(network, SeizureNetwork) and compilation is False

@@ -1,0 +1,172 @@
+"""Batches that a CPU computes in parts, by several threads at the same time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.data import UNKNOWN_LABEL, Batch
+from brainbrr_core.detection.scorer import WindowScorer
+from brainbrr_core.model import SeizureNetwork
+from brainbrr_core.model.compute_threads import ComputeThreads
+from brainbrr_core.training.trainer import StepMetrics, Trainer
+from tests.support.toy_training import (
+    SAMPLES,
+    SMALLEST,
+    counted,
+    other_network,
+    toy_batch,
+    toy_network,
+    toy_settings,
+    toy_trainer,
+)
+
+CPU = torch.device("cpu")
+#: Parts of 4, 4 and 3 windows.
+ROWS = 11
+STEPS = 5
+
+
+@pytest.fixture(autouse=True)
+def threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def batch_of(step: int) -> Batch:
+    """Windows with weights, some of them unknown: each part has another number of known samples."""
+    batch = toy_batch(step, ROWS)
+    batch.labels[:4] = UNKNOWN_LABEL
+    batch.labels[5, 100:] = UNKNOWN_LABEL
+    return counted(replace(batch, weights=1 + batch.labels.clamp(min=0)))
+
+
+def trained(trainer: Trainer) -> tuple[dict[str, Tensor], list[StepMetrics]]:
+    for step in range(STEPS):
+        trainer.train_step(step, batch_of(step))
+    return trainer.network.state_dict(), trainer.fetch_metrics()
+
+
+def trainer_of(threads: int, network: SeizureNetwork | None = None, **hardware: Any) -> Trainer:
+    torch.set_num_threads(threads)
+    return toy_trainer(
+        toy_settings(STEPS), Hardware(batch_size=ROWS, **hardware), network=network or toy_network()
+    )
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_number_of_threads_changes_no_bit_of_a_training(recompute: bool) -> None:
+    trainings = []
+    for threads in (1, 2, 3):
+        network = SeizureNetwork(SMALLEST, recompute_activations=recompute)
+        network.load_state_dict(toy_network().state_dict())
+        trainings.append(trained(trainer_of(threads, network)))
+        # Nothing else computes with fewer threads than before.
+        assert torch.get_num_threads() == threads
+    (weights, figures), *others = trainings
+    assert all(same(weights, other) and figures == rest for other, rest in others)
+    assert not same(weights, toy_network().state_dict())
+
+
+def test_parts_train_as_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computed as a whole by torch's own backward pass, up to rounding."""
+    parts, figures = trained(trainer_of(2))
+    monkeypatch.setattr("brainbrr_core.training.trainer.may_be_shared", lambda *_: False)
+    trainer = trainer_of(2)
+    rows: list[int] = []
+    trainer.network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    whole, expected = trained(trainer)
+    assert rows == [ROWS] * STEPS
+    for name, value in whole.items():
+        assert torch.allclose(value, parts[name], rtol=0, atol=2e-5), name
+    for one, other in zip(expected, figures, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-3)
+
+
+def test_parts_are_computed_at_the_same_time_and_accumulate_makes_them_smaller() -> None:
+    trainer = trainer_of(2)
+    rows: list[int] = []
+    both = threading.Barrier(2, timeout=60)
+    # Two threads wait here for each other; the third part has none to wait for.
+    order = itertools.count()
+
+    def meet(_network: torch.nn.Module, inputs: tuple[Tensor]) -> None:
+        rows.append(len(inputs[0]))
+        if next(order) < 2:
+            both.wait()
+
+    trainer.network.register_forward_pre_hook(meet)
+    trainer.train_step(0, batch_of(0))
+    assert sorted(rows) == [3, 4, 4]
+    smaller = trainer_of(1, accumulate=4)
+    rows.clear()
+    smaller.network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    smaller.train_step(0, batch_of(0))
+    assert rows == [3, 3, 3, 2]
+
+
+def test_networks_that_threads_must_not_share_get_the_whole_batch() -> None:
+    """The statistics of a batch norm are of all of its windows."""
+    rows: list[int] = []
+    network = other_network("unet")
+    network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    torch.set_num_threads(2)
+    trainer = toy_trainer(toy_settings(STEPS), Hardware(batch_size=ROWS), network=network)
+    trainer.train_step(0, batch_of(0))
+    assert rows == [ROWS]
+
+
+def test_an_error_in_a_part_is_that_of_the_step() -> None:
+    trainer = trainer_of(2)
+
+    def fail(_network: torch.nn.Module, inputs: tuple[Tensor]) -> None:
+        if len(inputs[0]) == 3:
+            raise torch.OutOfMemoryError("no memory")
+
+    trainer.network.register_forward_pre_hook(fail)
+    with pytest.raises(torch.OutOfMemoryError, match="no memory"):
+        trainer.train_step(0, batch_of(0))
+    assert torch.get_num_threads() == 2
+
+
+def test_the_number_of_threads_changes_no_bit_of_a_score() -> None:
+    network = toy_network()
+    windows = torch.randn(7, 4, 19, SAMPLES, generator=torch.Generator().manual_seed(0))
+    scored = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        scorer = WindowScorer(network, CPU, 4)
+        batches = list(scorer.scores((batch, n) for n, batch in enumerate(windows)))
+        assert [n for _, n in batches] == list(range(7))
+        assert torch.get_num_threads() == threads
+        scored.append(np.stack([scores for scores, _ in batches]))
+    with torch.inference_mode():
+        expected = [network.eval()(batch).numpy() for batch in windows]
+    assert np.array_equal(scored[0], np.stack(expected))
+    assert np.array_equal(scored[0], scored[1])
+    assert np.array_equal(scored[0], scored[2])
+
+
+def test_threads_start_before_anything_is_computed() -> None:
+    """One that started later would set the process's number of threads while others compute."""
+    torch.set_num_threads(3)
+    before = set(threading.enumerate())
+    threads = ComputeThreads(2)
+    assert threads.count == 2
+    assert len(set(threading.enumerate()) - before) == 2
+    assert torch.get_num_threads() == 3
