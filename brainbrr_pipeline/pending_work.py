@@ -21,6 +21,7 @@ from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
+from brainbrr_core.machine.memory import no_collection
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.data_versions import (
     CACHE_MANIFEST,
@@ -73,6 +74,7 @@ class UpToDate:
 Work = IndexRun | BuildRuns | ManifestRun | UpToDate
 
 
+@no_collection()
 def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Work:
     """Find the next step: first the index, then the cache, then the manifest.
 

@@ -21,8 +21,8 @@ from brainbrr_core.evaluation.key_figures import (
     by_unit,
 )
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
-from brainbrr_core.evaluation.report_folder import REPORT, report_folder
-from brainbrr_core.evaluation.results import Estimate, read_results
+from brainbrr_core.evaluation.report_folder import REPORT
+from brainbrr_core.evaluation.results import Estimate, read_results, report_folder
 from brainbrr_core.evaluation.several_runs import writing_page
 from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.files.canonical import digest

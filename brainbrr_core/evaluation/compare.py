@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration.differences import SettingDifference
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.report_folder import report_folder
-from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult, read_results
+from brainbrr_core.evaluation.results import (
+    EvaluationResults,
+    RecordingResult,
+    read_results,
+    report_folder,
+)
 from brainbrr_core.evaluation.statistics import HOURS, PatientStatistics, Unit, unit_of
 from brainbrr_core.evaluation.tables import read_statistics
 from brainbrr_core.runs.run_folder import read_run_folder, run_differences

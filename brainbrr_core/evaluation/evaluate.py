@@ -27,12 +27,11 @@ from brainbrr_core.evaluation.operating_threshold import threshold_of_run
 from brainbrr_core.evaluation.provenance import weights_chosen_on
 from brainbrr_core.evaluation.report_folder import (
     REPORT,
-    report_folder,
     shaping_of_report,
     stored_results,
     write_evaluation,
 )
-from brainbrr_core.evaluation.results import EvaluationResults, UnscoredRecording
+from brainbrr_core.evaluation.results import EvaluationResults, UnscoredRecording, report_folder
 from brainbrr_core.evaluation.score import evaluation_set
 from brainbrr_core.evaluation.split_scores import compute_scores
 from brainbrr_core.evaluation.starting_weights import StartingWeights

@@ -48,11 +48,6 @@ REPORT = "report.html"
 IDENTITY = "evaluation identity"
 
 
-def report_folder(run_directory: Path, split: str) -> Path:
-    """The folder of a run's report on a split of its own corpus."""
-    return run_directory / f"report-{split}"
-
-
 def shaping_of_report(
     run: Run,
     settings: ReportSettings,

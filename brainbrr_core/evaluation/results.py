@@ -526,3 +526,8 @@ def read_results(folder: Path) -> EvaluationResults:
 @cache
 def _adapter() -> TypeAdapter[EvaluationResults]:
     return TypeAdapter(EvaluationResults)
+
+
+def report_folder(run_directory: Path, split: str) -> Path:
+    """The folder of a run's report on a split of its own corpus."""
+    return run_directory / f"report-{split}"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.report_folder import report_folder
-from brainbrr_core.evaluation.results import Estimate, read_results
+from brainbrr_core.evaluation.results import Estimate, read_results, report_folder
 from brainbrr_core.runs.record import finished_runs
 from brainbrr_core.runs.run_corpus import read_run_corpus
 from brainbrr_core.runs.run_folder import RunFolder, RunState, read_run_folders

@@ -14,8 +14,7 @@ from brainbrr_core.display.counts import count
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES, key_figures
 from brainbrr_core.evaluation.method import method
-from brainbrr_core.evaluation.report_folder import report_folder
-from brainbrr_core.evaluation.results import MARKS, EvaluationResults, read_results
+from brainbrr_core.evaluation.results import MARKS, EvaluationResults, read_results, report_folder
 from brainbrr_core.evaluation.run_list import SCORED_SPLITS
 from brainbrr_core.export.use import Use
 from brainbrr_core.files.state import content_hash

@@ -100,6 +100,17 @@ def test_a_build_and_a_status_with_nothing_to_do_load_no_pandas(built: Configura
         assert not {"pandas", "scipy", "torch"} & set(loaded), command
 
 
+def test_the_list_of_runs_loads_no_torch(tmp_path: Path) -> None:
+    directory = tmp_path / "a-run"
+    directory.mkdir()
+    (directory / "run.json").write_text(json.dumps(run_values()), encoding="utf-8")
+    (directory / MODEL).touch()
+    printed, status, said, loaded = call("runs", f"--runs-dir={tmp_path}")
+    assert status == 0, said
+    assert "a-run" in printed
+    assert not {"pandas", "scipy", "torch"} & set(loaded)
+
+
 def test_the_definitions_load_what_their_runs_may_not_need_later() -> None:
     code = "import sys, brainbrr_pipeline.definitions; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_core.evaluation.report_folder import report_folder
+from brainbrr_core.evaluation.results import report_folder
 from brainbrr_core.runs.eval_ledger import EXTERNAL_LEDGER
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import RUN_CORPUS, read_run_corpus

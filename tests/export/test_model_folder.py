@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from brainbrr_core.configuration import Configuration, Model
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.report_folder import report_folder
-from brainbrr_core.evaluation.results import RESULTS
+from brainbrr_core.evaluation.results import RESULTS, report_folder
 from brainbrr_core.export.card import Statements
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model import build_network
