@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.display.counts import count
+from brainbrr_core.files.one_process import one_process
 from brainbrr_core.model import AdaptedNetwork, AnyNetwork, build_network, check_on_one_batch
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.runs.earlier_trainings import record_trainings_before
@@ -77,8 +78,19 @@ def train_anew(
     with join_process_group(settings.hardware) as group:
         if not group.is_main:
             on_step, after_validation, log = None, None, ignore_line
-        _train(preflight, settings, directory, recorded, group, on_step, after_validation, log)
+        with _only_training_of(directory) if group.is_main else nullcontext():
+            _train(preflight, settings, directory, recorded, group, on_step, after_validation, log)
         group.barrier()
+
+
+def _only_training_of(directory: Path) -> AbstractContextManager[None]:
+    """A block in which no other process trains the run of this folder: both would write to it."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    return one_process(
+        directory.with_name(f".{directory.name}.lock"),
+        f"another process trains run {directory.name} in {directory.parent}: wait for it, and run "
+        "the same command again to use its result",
+    )
 
 
 def _train(

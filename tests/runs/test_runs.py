@@ -37,6 +37,7 @@ from brainbrr_core.evaluation.evaluate import Evaluation, evaluate, evaluate_tra
 from brainbrr_core.evaluation.provenance import weights_chosen_on
 from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.evaluation.unscored import unscored_recordings
+from brainbrr_core.files.one_process import one_process
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.runs.eval_ledger import read_ledger
@@ -353,6 +354,21 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
     point = OperatingPoint(-0.1, -0.2)
     expected = detect(frames, stored.samples / 256, settings.detection, point)
     assert predictor.predict(Path(path), point).events == expected
+
+
+def test_one_process_at_a_time_trains_a_run(ready: Ready) -> None:
+    settings, _, manifest = ready
+    directory = run_directory(settings.runs_dir, TrainingSettings.of(settings), manifest)
+    settings.runs_dir.mkdir()
+    with (
+        one_process(settings.runs_dir / f".{directory.name}.lock", ""),
+        pytest.raises(BrainbrrError, match=f"trains run {directory.name} in .*: wait"),
+    ):
+        train(settings, log=quiet)
+    assert list(settings.runs_dir.iterdir()) == []
+    assert not train(settings, log=quiet).reused
+    assert list(settings.runs_dir.iterdir()) == [directory]
+    assert train(settings, log=quiet).reused
 
 
 def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
