@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,8 +78,18 @@ def train_anew(
     with join_process_group(settings.hardware) as group:
         if not group.is_main:
             on_step, after_validation, log = None, None, ignore_line
-        with _only_training_of(directory) if group.is_main else nullcontext():
-            _train(preflight, settings, directory, recorded, group, on_step, after_validation, log)
+        with ExitStack() as lock:
+            _train(
+                preflight,
+                settings,
+                directory,
+                recorded,
+                group,
+                lock,
+                on_step,
+                after_validation,
+                log,
+            )
         group.barrier()
 
 
@@ -99,6 +109,7 @@ def _train(
     directory: Path,
     recorded: dict[str, JsonValue],
     group: ProcessGroup,
+    lock: ExitStack,
     on_step: Callable[[StepReport], None] | None,
     after_validation: Callable[[Validation], None] | None,
     log: Callable[[str], None],
@@ -145,6 +156,8 @@ def _train(
         group,
     )
 
+    if group.is_main:
+        lock.enter_context(_only_training_of(directory))
     directory.mkdir(parents=True, exist_ok=True)
     if group.is_main:
         write_started(directory, manifest.version)

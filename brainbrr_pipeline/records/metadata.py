@@ -29,6 +29,7 @@ from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Record
 from brainbrr_core.corpus.several import corpora_of
 from brainbrr_core.corpus.summary import RecordingCounts, explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
+from brainbrr_pipeline.records.inline_curve import operating_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -375,6 +376,7 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
     }
     return {
         **{title: value for title, value in values.items() if math.isfinite(value)},
+        "operating curve": dg.MetadataValue.md(operating_curve(results)),
         "operating curve and ROC": dg.MetadataValue.md(score_curves(results)),
         "report": dg.MetadataValue.path(evaluation.report),
         **({} if link is None else {"open the report": dg.MetadataValue.url(link)}),

@@ -23,7 +23,7 @@ def interrupted():
     # Without a trace of the cause, as an extension module does.
     ENDING
 
-app.app = interrupted
+app.program_for = lambda words: interrupted
 app.main()
 """
 

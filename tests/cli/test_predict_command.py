@@ -127,7 +127,7 @@ def test_a_stream_gives_the_events_of_the_file(predicting: Predicting, tmp_path:
     on = ("--threshold", 0.55)
     assert predicting.predict(other, tmp_path / "b.tsv", *on, "--save-stats", stats)[0] == 0
     for how in (("--stats", stats), ("--first-minutes", 0.5)):
-        code, _ = predicting.predict(edf, tmp_path / "a.json", *on, *how)
+        code, _ = predicting.predict(edf, tmp_path / "a.json", *on, *how, "--batch", 1)
         assert code == 0
         expected = json.loads((tmp_path / "a.json").read_text())["events"]
         assert expected
@@ -153,7 +153,7 @@ def test_a_stream_gives_the_events_of_the_file(predicting: Predicting, tmp_path:
     to_a_file = (edf, tmp_path / "lines" / "a.jsonl", "--stream", "--idle", 0, "--save-stats", kept)
     assert predicting.predict(*to_a_file, *on, "--first-minutes", 0.5) == (0, "")
     assert len((tmp_path / "lines" / "a.jsonl").read_text().splitlines()) == len(lines)
-    predicting.predict(edf, tmp_path / "again.json", *on, "--stats", kept)
+    predicting.predict(edf, tmp_path / "again.json", *on, "--stats", kept, "--batch", 1)
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["events"] == expected
 

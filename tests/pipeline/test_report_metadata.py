@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dagster as dg
 import numpy as np
@@ -16,6 +18,8 @@ from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
+from brainbrr_core.scoring.sweep import SweepRow
+from brainbrr_pipeline.records.inline_curve import LONGEST
 from brainbrr_pipeline.records.metadata import Metadata, of_evaluation
 from tests.support.run_records import recorded_run
 
@@ -100,3 +104,42 @@ def test_the_curves_are_a_small_picture_in_markdown() -> None:
         picture = str(curves.value).split("base64,")[1].rstrip(")")
         assert base64.b64decode(picture).startswith(b"\x89PNG")
         assert len(picture) < 60_000
+
+
+def drawn(scored: EvaluationResults) -> tuple[str, list[tuple[int, int]]]:
+    """The SVG of the curve that Dagster shows at once, and the points of its line."""
+    shown = metadata(scored)["operating curve"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    # Dagster hides a longer text behind a button.
+    assert len(str(shown.value)) < LONGEST
+    svg = base64.b64decode(str(shown.value).split("base64,")[1].rstrip(")")).decode()
+    [line] = [e for e in ElementTree.fromstring(svg) if e.tag.endswith("polyline")]
+    numbers = list(map(int, line.get("points", "").split()))
+    return svg, list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def test_the_operating_curve_is_shown_without_a_click() -> None:
+    scored = results([Event(100, 130)], [Event(110, 140, "seiz", 0.9)])
+    row = SweepRow(0.7, 0.63, math.nan, math.nan, math.nan, math.nan, math.nan)
+    # Rates of 1 and 10 per 24 h are a quarter of the axis apart, and no seizure is at the bottom.
+    places = ((0.0, 0.0), (0.0, 0.5), (0.0, 0.75), (1.0, 0.75), (10.0, 0.75), (10.0, 1.0))
+    curve = tuple(
+        replace(row, false_per_day=rate, sensitivity=share)
+        for rate, share in [*reversed(places), (math.nan, 0.5)]
+    )
+    svg, points = drawn(replace(scored, operating_curve=curve))
+    assert points == [(20, 100), (20, 32), (140, 32), (140, 10)]
+    # All seizures are detected and there is no false alarm.
+    assert '<circle cx="20" cy="10"' in svg
+    many = tuple(
+        replace(row, false_per_day=rate, sensitivity=(rate / 1000) ** 0.5)
+        for rate in np.geomspace(0.01, 1000, 500).tolist()
+    )
+    _, points = drawn(replace(scored, operating_curve=many))
+    assert points[0] == (20, 100) and points[-1] == (260, 10)
+    assert len(points) > 10
+
+
+def test_a_curve_of_no_seizures_has_no_line() -> None:
+    svg, points = drawn(results([], []))
+    assert points == [] and "circle" not in svg
