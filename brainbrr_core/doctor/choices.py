@@ -41,7 +41,7 @@ def demo_choice() -> Choice:
         "try everything with synthetic recordings",
         "brainbrr demo",
         disk_gb=0.3,
-        hours=0.05,
+        hours=0.03,
         remark=f"needs no data; Python {sys.version_info.major}.{sys.version_info.minor}",
     )
 

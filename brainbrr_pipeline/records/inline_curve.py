@@ -41,12 +41,12 @@ def operating_curve(results: EvaluationResults) -> str:
         f'<text x="{_place(rate, 0)[0] - 5}" y="112">{rate}</text>' for rate in _LABELED
     )
     drawing = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="420" viewBox="0 0 280 126" '
+        '<svg xmlns="http://www.w3.org/2000/svg" width="420" viewBox="0 -8 280 134" '
         'font-size="9" fill="#68a">'
         f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}" fill="none" stroke="#999"/>'
         f'<polyline points="{line}" fill="none" stroke="#68a"/>{dot}'
         f'<text x="9" y="14">1</text><text x="9" y="100">0</text>{labels}'
-        '<text x="30" y="9">sensitivity</text>'
+        '<text x="20" y="2">sensitivity</text>'
         '<text x="30" y="124">false alarms per 24 h</text></svg>'
     )
     encoded = base64.b64encode(drawing.encode()).decode()
