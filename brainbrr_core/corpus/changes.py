@@ -12,7 +12,7 @@ from brainbrr_core.corpus.identity import identify_patients
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import why_absent
 from brainbrr_core.corpus.layouts.known import open_layout
-from brainbrr_core.corpus.row_reading import companions_now, is_as_indexed, texts_digest
+from brainbrr_core.corpus.row_reading import is_as_indexed
 from brainbrr_core.corpus.same_corpus import layout_now
 from brainbrr_core.corpus.several import corpora_of
 from brainbrr_core.corpus.sources import open_corpus, state_of
@@ -105,20 +105,17 @@ def _changes(
     files, _ = identify_patients(layout.recordings(), settings, source.root, root, before)
     for file in files:
         recording = indexed.pop(file.partition_key, None)
-        state = state_of(source, file.location)
         if recording is None:
             added.append(file.partition_key)
         else:
-            companions = companions_now(source, file)
-            texts = texts_digest(layout, file)
             if file.patient in there:
                 # In the split of the other corpus.
                 is_same_patient = there.get(recording.patient) == there[file.patient]
             else:
                 is_same_patient = (recording.patient, recording.split) == (file.patient, file.split)
             is_same = is_same_patient and same_rules
-            if is_same and is_as_indexed(recording, state, companions, texts):
+            if is_same and is_as_indexed(source, layout, file, recording):
                 continue
             changed.append(file.partition_key)
-        states.append(state)
+        states.append(state_of(source, file.location))
     return Changes(tuple(added), tuple(changed), tuple(sorted(indexed)), tuple(states))

@@ -93,12 +93,17 @@ def is_unchanged(
     # Most recordings have no findings.
     if known.findings and (known.is_unreadable_now or _has_unopened(known)):
         return False
-    companions, names = known.companions, file.companion_names
-    if len(companions) != len(names) or known.label_texts != texts_digest(layout, file):
+    if known.label_texts != texts_digest(layout, file):
         return False
     if not _has_path(source, known, file) or known.reader != reader_of(file.location):
         return False
-    if not _is_in_state(source, file.location, known.state):
+    return _has_states(source, known, file)
+
+
+def _has_states(source: CorpusFiles, known: Recording, file: RecordingFile) -> bool:
+    """Whether a recording and the files that describe it are in the states of a known row."""
+    companions, names = known.companions, file.companion_names
+    if len(companions) != len(names) or not _is_in_state(source, file.location, known.state):
         return False
     for companion, name, path in zip(companions, names, file.companion_locations(), strict=True):
         if companion.name != name or not _is_in_state(source, path, companion.state):
@@ -219,18 +224,21 @@ def texts_digest(layout: Layout, file: RecordingFile) -> str:
 
 
 def is_as_indexed(
-    recording: Recording, state: FileState, companions: tuple[Companion, ...], texts: str
+    source: CorpusFiles, layout: Layout, file: RecordingFile, recording: Recording
 ) -> bool:
     """Whether the row of a recording is up to date with the present states of its files.
 
-    It is not when a file changed, when the ``texts`` differ (:func:`texts_digest`), or when a file
-    that could not be read is accessible again.
+    It is not when a file changed, when the texts that name seizures did (:func:`texts_digest`), or
+    when a file that could not be read is accessible again. Opens no file.
     """
     if not recording.is_unreadable_now:
-        same = recording.state.is_of_same_file(state) and recording.label_texts == texts
-        return same and _are_same(recording.companions, companions)
+        same_texts = recording.label_texts == texts_digest(layout, file)
+        return same_texts and _has_states(source, recording, file)
     absent = {companion.name for companion in recording.companions if companion.state == UNSEEN}
-    return state == UNSEEN or any(c.state == UNSEEN and c.name not in absent for c in companions)
+    return state_of(source, file.location) == UNSEEN or any(
+        companion.state == UNSEEN and companion.name not in absent
+        for companion in companions_now(source, file)
+    )
 
 
 def with_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
