@@ -36,6 +36,7 @@ checks this by the contract in ``pyproject.toml``):
 - ``machine``        file systems, disks, processors, memory, GPUs
 - ``display``        colors, times and styles shared by pages and pictures
 - ``constants``      numbers and names that several packages share
+- ``nearest``        the valid name that a mistyped one stands for
 - ``locking``        locks between processes and machines
 
 Nothing here imports Dagster; ``brainbrr_pipeline`` does, and calls this library.

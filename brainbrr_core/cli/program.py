@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from difflib import get_close_matches
 from inspect import cleandoc
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,6 @@ from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
-
-#: How alike two words are, from 0 to 1, of which one may be a mistyped form of the other.
-_ALIKE = 0.7
 
 
 class Program(TyperGroup):
@@ -101,8 +97,10 @@ def _nearest(word: str, commands: dict[str, str]) -> list[str]:
     same = [name for name, last in commands.items() if last == word]
     if same:
         return same
-    whole = get_close_matches(word, commands, n=1, cutoff=_ALIKE)
-    last = get_close_matches(word, set(commands.values()), n=1, cutoff=_ALIKE)
+    from brainbrr_core.nearest import nearest_names
+
+    whole = nearest_names(word, commands, only_alike=True)
+    last = nearest_names(word, commands.values(), only_alike=True)
     return whole or [name for name in commands if commands[name] in last]
 
 
@@ -122,9 +120,23 @@ def _usage_in_one_line() -> Iterator[None]:
 
 
 def _message(error: typer.TyperException) -> str:
-    """What is wrong; an unknown option is told the nearest one."""
-    near = getattr(error, "possibilities", None)
-    if not near:
+    """What is wrong; an unknown option is told the nearest one, or the setting of that name."""
+    context: Context | None = getattr(error, "ctx", None)
+    # Only the error of an unknown option has possibilities.
+    if context is None or not hasattr(error, "possibilities"):
         return error.format_message()
-    [nearest] = get_close_matches(getattr(error, "option_name", ""), near, n=1, cutoff=0.0)
-    return f"{error.message}, the nearest is {nearest}"
+    unknown: str = getattr(error, "option_name", "")
+    from brainbrr_core.nearest import nearest_names
+
+    options = [name for each in context.command.params for name in each.opts if name[0] == "-"]
+    if near := nearest_names(unknown, [*options, "--help"], only_alike=True):
+        return f"{error.message}, the nearest is {' or '.join(near)}"
+    if "--config" in options:
+        from brainbrr_core.configuration.keys import keys_named_like
+
+        if settings := keys_named_like(unknown):
+            return (
+                f"{error.message}, the nearest setting is {' or '.join(settings)}, which a file "
+                "that --config names can set"
+            )
+    return error.message

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 from brainbrr_core.progress import REPORT_VARIABLE
 
 CONFIG_VARIABLE = "BRAINBRR_CONFIG"
@@ -57,8 +57,7 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     for name in sorted(environment):
         if not _OURS.match(name) or name in VARIABLES or _OF_A_SERVICE.fullmatch(name):
             continue
-        [nearest] = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.0)
         raise BrainbrrError(
-            f"the variable {name} is set and nothing reads it: the nearest one is {nearest}; "
-            f"rename it, or `unset {name}`"
+            f"the variable {name} is set and nothing reads it: the nearest one is "
+            f"{nearest(name, VARIABLES)}; rename it, or `unset {name}`"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from brainbrr_core.configuration.location import config_dir
 from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.configuration.yaml_file import read_mapping
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ def read_profile(name: str) -> Layer:
     """Read the profile that ``--profile`` names. Raises :class:`BrainbrrError` if it is none."""
     profiles = _bundled("profile")
     if not _is_path(name) and not (config_dir() / f"{name}.yaml").is_file():
-        [near] = difflib.get_close_matches(name, profiles, n=1, cutoff=0.0)
         raise BrainbrrError(
-            f"no profile named {name!r}: the nearest is {near}, of {', '.join(profiles)}"
+            f"no profile named {name!r}: the nearest is {nearest(name, profiles)}, of "
+            f"{', '.join(profiles)}"
         )
     layer = read_layer(name)
     if layer.sets_profile:
@@ -160,5 +160,7 @@ def _suggestion(name: str) -> str:
         if Path(file).is_file():
             return f"for the file in the current folder write ./{file}"
     names = _bundled()
-    [near] = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return f"the nearest is {near}, of {', '.join(names)}; name a file of yours by its path"
+    return (
+        f"the nearest is {nearest(name, names)}, of {', '.join(names)}; name a file of yours by "
+        "its path"
+    )

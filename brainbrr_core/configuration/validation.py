@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from brainbrr_core.configuration.keys import nearest_key, section_of
 from brainbrr_core.configuration.layers import Layer
 from brainbrr_core.configuration.settings import Configuration
 from brainbrr_core.errors import BrainbrrError
@@ -49,7 +48,7 @@ def _refuse_empty_sections(
     content: Mapping[str, object], model: type[BaseModel], layer: Layer, above: str
 ) -> None:
     for key, value in content.items():
-        section = _section(model, key)
+        section = section_of(model, key)
         if section is None:
             continue
         if value is None:
@@ -79,7 +78,7 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     key = ".".join(str(part) for part in first["loc"])
     where = source_of(first["loc"], layers)
     if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key}: the nearest valid key is {_nearest_key(key)}"
+        return f"{where}: unknown key {key}: the nearest valid key is {nearest_key(key)}"
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         # About settings of several sections, which the message names.
@@ -102,26 +101,3 @@ def _sets(content: object, location: tuple[int | str, ...]) -> bool:
     if not location or not isinstance(content, dict):
         return True
     return location[0] in content and _sets(content[location[0]], location[1:])
-
-
-def _nearest_key(key: str) -> str:
-    """The valid key of the same section that is most like an unknown one."""
-    section, _, name = key.rpartition(".")
-    model: type[BaseModel] = Configuration
-    for part in filter(None, section.split(".")):
-        # An item of a list has the keys of its section.
-        if not part.isdigit():
-            model = _section(model, part) or Configuration
-    [near] = difflib.get_close_matches(name, list(model.model_fields), n=1, cutoff=0.0)
-    return f"{section}.{near}" if section else near
-
-
-def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The section that a key names; None where it names a setting or does not exist."""
-    if key not in model.model_fields:
-        return None
-    annotation = model.model_fields[key].annotation
-    options = [annotation, *get_args(annotation)]
-    return next(
-        (kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)), None
-    )

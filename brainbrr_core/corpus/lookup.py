@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 
 from brainbrr_core.corpus.index import Index
@@ -12,6 +11,7 @@ from brainbrr_core.corpus.patients import name_alone
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.edf.formats import suffix_of, without_suffix
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 
 #: How many recordings a message lists at most.
 _LISTED = 5
@@ -56,8 +56,8 @@ def find_recording(index: Index, name: str) -> Recording:
     of_patient = [
         key for key, row in by_key.items() if _names_patient(name, name_alone(row.patient, key))
     ]
-    near = get_close_matches(ending, of_patient, n=1, cutoff=0.0)
-    hint = f" (the nearest of this patient is {near[0]})" if near else ""
+    near = nearest(ending, of_patient)
+    hint = f" (the nearest of this patient is {near})" if near else ""
     raise BrainbrrError(
         f"no recording {name} in the index{hint}: give a partition key, the end of one, or the "
         "path of an EDF; `brainbrr index --list` lists the keys"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from brainbrr_core.configuration.settings import CorpusSource
 from brainbrr_core.corpus.index import Index, IndexedCorpus, resplit
@@ -16,6 +15,7 @@ from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.same_content import SAME_CONTENT, exclude_copies, without_comparisons
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 
 
 def corpora_of(index: Index) -> list[tuple[IndexedCorpus, Index]]:
@@ -119,10 +119,9 @@ def same_patients(
         for name, target in source.same_patients.items():
             for one, where in ((source.prefix + name, f"{source.name} has"), (target, "there is")):
                 if one not in patients:
-                    [near] = get_close_matches(one, patients, n=1, cutoff=0.0)
                     raise BrainbrrError(
                         f"same_patients of {source.name} in corpora: {where} no patient {one}; the "
-                        f"nearest is {near}"
+                        f"nearest is {nearest(one, patients)}"
                     )
             there[source.prefix + name] = target
     chained = sorted(name for name, target in there.items() if target in there)

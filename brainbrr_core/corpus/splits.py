@@ -15,7 +15,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from brainbrr_core.configuration.settings import Split
@@ -27,6 +26,7 @@ from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.row_reading import with_split
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 
 #: File in the folder of a corpus that assigns each patient to a split.
 SPLIT_TABLE = "split.tsv"
@@ -315,8 +315,8 @@ def _refuse_missing(names: Mapping[str, str], splits: Mapping[str, str], where: 
 def _with_nearest(name: str, names: Collection[str]) -> str:
     # A number without its leading zeros is the most likely mistake.
     same = [other for other in names if _without_zeros(other) == _without_zeros(name)]
-    near = same or get_close_matches(name, names, n=1, cutoff=0.0)
-    return f"{name} (the nearest is {near[0]})" if near else name
+    near = same[0] if same else nearest(name, names)
+    return f"{name} (the nearest is {near})" if near else name
 
 
 def _without_zeros(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.configuration import Sampling
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 
 #: How many wholly ictal windows count as one partly ictal one where those are few: seizures of many
 #: minutes have hundreds of the former and only a handful of the latter.
@@ -254,7 +254,7 @@ def _corpus_weights(manifest: Manifest, weights: Mapping[str, float]) -> tuple[f
     names = sorted({recording.corpus for recording in manifest.recordings})
     for name in weights:
         if name not in names:
-            [near] = get_close_matches(name, names, n=1, cutoff=0.0)
+            near = nearest(name, names)
             has = f"the nearest is {near}" if near else "its only corpus has no name"
             raise BrainbrrError(
                 f"sampling.corpus_weights names {name}, which is no corpus of profile "

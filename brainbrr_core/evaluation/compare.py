@@ -8,7 +8,6 @@ patients is judged, since an interval over so few is too narrow.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from brainbrr_core.evaluation.results import (
 )
 from brainbrr_core.evaluation.statistics import HOURS, PatientStatistics, Unit, unit_of
 from brainbrr_core.evaluation.tables import read_statistics
+from brainbrr_core.nearest import nearest
 from brainbrr_core.runs.run_folder import read_run_folder, run_differences
 from brainbrr_core.scoring import (
     FEW_PATIENTS,
@@ -225,9 +225,9 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
         )
     figures = sorted(set(a.estimates) & set(b.estimates))
     if primary not in figures:
-        [near] = difflib.get_close_matches(primary, figures, n=1, cutoff=0.0)
         raise BrainbrrError(
-            f"no figure {primary!r} in both reports: the nearest is {near}, the default {PRIMARY}"
+            f"no figure {primary!r} in both reports: the nearest is "
+            f"{nearest(primary, figures)}, the default {PRIMARY}"
         )
     samples = max(a.bootstrap_samples, LEAST_RESAMPLES)
     resampled = _differences(statistics_a, statistics_b, samples, a.bootstrap_seed)

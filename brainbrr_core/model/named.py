@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from brainbrr_core.model.network import SeizureNetwork
 from brainbrr_core.model.networks import BUILT_IN
 from brainbrr_core.model.networks.braindecode import braindecode_network
 from brainbrr_core.model.presets import build
+from brainbrr_core.nearest import nearest
 
 #: The first parameters of every class of a network.
 _WINDOW = ("channels", "samples", "rate")
@@ -201,10 +201,9 @@ def checked_options(made_by: Callable[..., object], model: Model) -> Mapping[str
 def _unknown_option(network: str, name: str, allowed: Sequence[str]) -> str:
     if not allowed:
         return f"model.options.{name}: {network} has no options"
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.0)[0]
     return (
-        f"model.options.{name}: {network} has no such option, the nearest is {near}; it has "
-        f"{', '.join(allowed)}"
+        f"model.options.{name}: {network} has no such option, the nearest is "
+        f"{nearest(name, allowed)}; it has {', '.join(allowed)}"
     )
 
 

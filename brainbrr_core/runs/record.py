@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from brainbrr_core.configuration.settings import DEFAULT_NETWORK, Model
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.nearest import nearest_names
 from brainbrr_core.runs.used_versions import RUN
 
 #: The weights of a finished run.
@@ -201,8 +201,8 @@ def find_run_folder(run: str, runs_dir: Path) -> Path:
     if run in PRETRAINED:
         return PRETRAINED[run]
     names = [*PRETRAINED, *(folder.name for folder in finished_runs(runs_dir))]
-    near = difflib.get_close_matches(Path(run).name, names, n=1)
-    hint = f", the nearest is {near[0]}" if near else ""
+    near = nearest_names(Path(run).name, names, only_alike=True)
+    hint = f", the nearest is {' or '.join(near)}" if near else ""
     raise BrainbrrError(
         f"no run {run}{hint}: it is neither a folder, nor a run in {runs_dir} (see `brainbrr runs "
         f"--runs-dir {shlex.quote(str(runs_dir))}`), nor a model that comes with brainbrr "

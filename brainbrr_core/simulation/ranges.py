@@ -7,7 +7,6 @@ names to numbers has weights.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from brainbrr_core.configuration.settings import SeizureLabel
 from brainbrr_core.configuration.yaml_file import read_mapping
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 from brainbrr_core.simulation.artifacts import ARTIFACTS
 from brainbrr_core.simulation.head import REGIONS
 
@@ -68,8 +68,7 @@ def _some_weight(weights: dict[str, float]) -> dict[str, float]:
 def _regions(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in REGIONS:
-            near = difflib.get_close_matches(name, REGIONS, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown region {name}: the nearest one is {near}")
+            raise ValueError(f"unknown region {name}: the nearest one is {nearest(name, REGIONS)}")
     return names
 
 
@@ -291,7 +290,7 @@ class Ranges(_Section):
         ):
             for name in names:
                 if name not in valid:
-                    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
+                    near = nearest(name, valid)
                     raise ValueError(f"{section}: unknown name {name}{_or_nearest(near)}")
         for name, transient in self.transients.items():
             if unknown := set(transient.states) - self.states.keys():
@@ -352,12 +351,11 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         packaged = packaged.get(str(part)) if isinstance(packaged, dict) else None
     keys = list(packaged) if isinstance(packaged, dict) else []
-    near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.0)
-    return _or_nearest(near)
+    return _or_nearest(nearest(str(location[-1]), keys))
 
 
-def _or_nearest(near: list[str]) -> str:
-    return f": the nearest valid one is {near[0]}" if near else ""
+def _or_nearest(near: str) -> str:
+    return f": the nearest valid one is {near}" if near else ""
 
 
 def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import JsonValue
 
 from brainbrr_core.configuration.yaml_file import read_mapping
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.nearest import nearest
 
 #: The value of a setting.
 Value: TypeAlias = "bool | int | float | str | None"
@@ -105,8 +105,9 @@ def read_space(path: Path) -> Space:
     content = read_mapping(path)
     for key in content:
         if key not in _KEYS:
-            [near] = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)
-            raise BrainbrrError(f"{path}: unknown key {key}: the nearest valid key is {near}")
+            raise BrainbrrError(
+                f"{path}: unknown key {key}: the nearest valid key is {nearest(key, _KEYS)}"
+            )
     settings = content.get("settings")
     if not isinstance(settings, dict) or not settings:
         raise BrainbrrError(
@@ -157,7 +158,7 @@ def _dimension(value: object, where: str) -> Dimension:
         raise BrainbrrError(f"{where}: write one of {', '.join(KINDS)}, such as {{int: [1, 4]}}")
     [(kind, values)] = value.items()
     if kind not in KINDS:
-        [near] = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)
+        near = nearest(str(kind), KINDS)
         raise BrainbrrError(f"{where}: {kind} is none of {', '.join(KINDS)}: the nearest is {near}")
     if kind == "choice":
         return Dimension(kind, choices=_choices(values, where))

@@ -136,6 +136,19 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
             ("train", "--profil", "smoke"),
             "no such option: --profil, the nearest is --profile: see `brainbrr train --help`",
         ),
+        (
+            ("train", "--stepz", "5"),
+            "no such option: --stepz, the nearest setting is training.steps, which a file that "
+            "--config names can set: see `brainbrr train --help`",
+        ),
+        (
+            ("train", "--sedes", "0"),
+            "no such option: --sedes, the nearest is --seeds: see `brainbrr train --help`",
+        ),
+        (
+            ("train", "--seeds"),
+            "option '--seeds' requires an argument: see `brainbrr --help`",
+        ),
         (("compare", "one"), "missing argument 'RUN_B': see `brainbrr compare --help`"),
         (
             ("compare", "a", "b", "--split", "test"),

@@ -69,6 +69,12 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
     assert "windows.stride_s" in refusal(tmp_path, "windows: {strides_s: 10}")
     assert "preprocessing.notch_hz" in refusal(tmp_path, "preprocessing: {notch_herz: 50}")
     assert "cache_root" in refusal(tmp_path, "cache_rot: /x")
+    # Both begin with what was typed; and a key may be right, and its section wrong.
+    for key in ("preprocessing: {notch: 50}", "windows: {notch_hz: 50}", "notch_hz: 50"):
+        assert "nearest valid key is preprocessing.notch_hz" in refusal(tmp_path, key), key
+    assert "preprocessing.notch_hz or preprocessing.notch_q" in refusal(
+        tmp_path, "preprocessing: {notch: 50}"
+    )
 
 
 def test_keys_of_brain_go_brr_v2_name_what_replaces_them(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from brainbrr_core.configuration.settings.section import Section
+from brainbrr_core.nearest import nearest
 
 #: The default network, whose size is a preset.
 DEFAULT_NETWORK = "bimamba2"
@@ -45,9 +45,8 @@ class Model(Section):
     def _names_a_network(cls, name: str) -> str:
         if name in NETWORKS or _CLASS.fullmatch(name):
             return name
-        near = difflib.get_close_matches(name, NETWORKS, n=1, cutoff=0.0)
         raise ValueError(
-            f"there is no such network, the nearest is {near[0]}: use one of "
+            f"there is no such network, the nearest is {nearest(name, NETWORKS)}: use one of "
             f"{', '.join(NETWORKS)}, {BRAINDECODE}:NAME, or package.module:Class"
         )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from brainbrr_core.configuration.settings.section import Section
+from brainbrr_core.nearest import nearest
 
 
 class Orchestration(Section):
@@ -37,8 +37,9 @@ class Orchestration(Section):
 
         names = available_timezones()
         if name not in names:
-            nearest = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.0)
-            raise ValueError(f"there is no such time zone: the nearest is {nearest[0]}")
+            raise ValueError(
+                f"there is no such time zone: the nearest is {nearest(name, sorted(names))}"
+            )
         return name
 
     @field_validator("on_failure")
