@@ -41,20 +41,29 @@ class Progress(Protocol):
 
 
 class PlainProgress:
-    """Prints a line of text at most every ``interval_s`` seconds."""
+    """Prints a line of text at most every ``interval_s`` seconds, by a clock that gives seconds."""
 
-    def __init__(self, title: str, total: float, unit: str, interval_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: float,
+        unit: str,
+        interval_s: float = 10.0,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self._title, self._total, self._unit, self._interval_s = title, total, unit, interval_s
+        self._clock = clock or time.monotonic
         self._done = 0.0
         self._note = ""
-        self._printed = time.monotonic()
+        self._printed = self._clock()
         self._rate = _Rate(self._printed)
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
         self._done += units
         self._note = note or self._note
-        self._rate.add(units, time.monotonic())
-        if time.monotonic() - self._printed >= self._interval_s:
+        now = self._clock()
+        self._rate.add(units, now)
+        if now - self._printed >= self._interval_s:
             self.line()
 
     def resume_from(self, units: float) -> None:
@@ -66,7 +75,7 @@ class PlainProgress:
 
     def line(self) -> None:
         """Print how much is done, the rate and the time left."""
-        self._printed = time.monotonic()
+        self._printed = self._clock()
         rate = self._rate.per_second(self._printed)
         left = max(self._total - self._done, 0)
         parts = [f"{self._title}: {_progressed(self._done, self._total, self._unit)}"]
@@ -109,7 +118,9 @@ class _Rate:
 
 
 class _RichProgress:
-    def __init__(self, title: str, total: float, unit: str) -> None:
+    def __init__(
+        self, title: str, total: float, unit: str, clock: Callable[[], float] | None = None
+    ) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -127,6 +138,7 @@ class _RichProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
+            get_time=clock,
         )
         self._task = self._bar.add_task(title, total=total, note="", amount="")
         self._title, self._total, self._unit = title, total, unit
@@ -169,7 +181,7 @@ class _ReportedProgress:
         self._path, self._title, self._total, self._unit = path, title, total, unit
         self._done = self._before = 0.0
         self._note = ""
-        self._reported = 0.0
+        self._started, self._reported = time.monotonic(), 0.0
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
         self._done += units
@@ -185,8 +197,11 @@ class _ReportedProgress:
         """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
-    def report(self) -> None:
-        """Append the progress as one short line, which other processes' lines cannot split."""
+    def report(self, *, ended: bool = False) -> None:
+        """Append the progress as one short line, which other processes' lines cannot split.
+
+        The times are those of a clock that all processes of a machine share.
+        """
         self._reported = time.monotonic()
         report = {
             "title": self._title,
@@ -195,13 +210,27 @@ class _ReportedProgress:
             "before": self._before,
             "done": self._done,
             "note": self._note,
+            "started": self._started,
+            "at": self._reported,
+            "ended": ended,
         }
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(report) + "\n")
 
 
+class _ReportedTime:
+    """A clock that stands at the time of the last report."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def show_reports(path: Path, running: Callable[[], bool]) -> None:
     """Show the progress that other processes append to a file, until they have ended.
+
+    Rates are of the time that the work took, whenever its reports are read.
 
     Parameters
     ----------
@@ -212,7 +241,7 @@ def show_reports(path: Path, running: Callable[[], bool]) -> None:
         file, and may wait a fraction of a second for them to end.
     """
     path.touch()
-    title, shown = "", 0.0
+    title, shown, clock = "", 0.0, _ReportedTime()
     with path.open(encoding="utf-8") as file, ExitStack() as stack:
         bar: Progress | None = None
         go_on = True
@@ -223,28 +252,39 @@ def show_reports(path: Path, running: Callable[[], bool]) -> None:
                 report = json.loads(line)
                 if bar is None or report["title"] != title or report["done"] < shown:
                     stack.close()
-                    title, shown = report["title"], report["before"]
-                    bar = stack.enter_context(progress(title, report["total"], report["unit"]))
+                    title, shown, clock.now = report["title"], report["before"], report["started"]
+                    bar = stack.enter_context(
+                        progress(title, report["total"], report["unit"], clock)
+                    )
                     bar.resume_from(shown)
+                clock.now = report["at"]
                 bar.advance(report["done"] - shown, report["note"])
                 shown = report["done"]
+                if report["ended"]:
+                    stack.close()
+                    bar = None
 
 
 @contextmanager
-def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
-    """Show progress of ``total`` units named ``unit`` until the block ends."""
+def progress(
+    title: str, total: float, unit: str, clock: Callable[[], float] | None = None
+) -> Iterator[Progress]:
+    """Show progress of ``total`` units named ``unit`` until the block ends.
+
+    ``clock`` gives the time in seconds, by default the present one.
+    """
     bar: PlainProgress | _RichProgress | _ReportedProgress
     if path := os.environ.get(REPORT_VARIABLE):
         bar = _ReportedProgress(Path(path), title, total, unit)
         with summarize_when_stopped(bar.summary):
             yield bar
-        bar.report()
+        bar.report(ended=True)
         return
     if sys.stderr.isatty():
-        with _RichProgress(title, total, unit) as bar, summarize_when_stopped(bar.summary):
+        with _RichProgress(title, total, unit, clock) as bar, summarize_when_stopped(bar.summary):
             yield bar
         return
-    bar = PlainProgress(title, total, unit)
+    bar = PlainProgress(title, total, unit, clock=clock)
     with summarize_when_stopped(bar.summary):
         yield bar
     bar.line()

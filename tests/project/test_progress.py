@@ -68,6 +68,49 @@ def test_the_same_work_done_once_more_has_a_bar_of_its_own(
     assert second.startswith("index: 2 of 2 recordings")
 
 
+def test_a_reported_rate_is_of_the_time_that_the_work_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports, clock = tmp_path / "progress.jsonl", Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setenv(REPORT_VARIABLE, str(reports))
+    with progress("index", 48, "recordings") as bar:
+        for _ in range(2):
+            clock.now += 0.2
+            bar.advance(24)
+    # Whoever shows it reads the reports much later, and other work follows after a pause.
+    clock.now += 8
+    with progress("build", 5, "hours") as bar:
+        clock.now += 4
+        bar.advance(5)
+    clock.now += 100
+    monkeypatch.delenv(REPORT_VARIABLE)
+    show_reports(reports, lambda: False)
+    assert capsys.readouterr().err.splitlines() == [
+        "index: 48 of 48 recordings, 120 recordings/s, 0 s left",
+        "build: 5 of 5 hours, 1.25 hours/s, 0 s left",
+    ]
+
+
+def test_work_that_has_ended_is_shown_as_ended_while_the_process_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = tmp_path / "progress.jsonl"
+    monkeypatch.setenv(REPORT_VARIABLE, str(reports))
+    with progress("index", 1, "recordings") as bar:
+        bar.advance()
+    monkeypatch.delenv(REPORT_VARIABLE)
+    shown = []
+
+    def running() -> bool:
+        shown.append(capsys.readouterr().err)
+        return len(shown) < 2
+
+    show_reports(reports, running)
+    assert shown[0] == ""
+    assert shown[1].startswith("index: 1 of 1 recording, ")
+
+
 class Clock:
     """A clock that a test sets."""
 
