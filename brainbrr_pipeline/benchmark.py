@@ -23,7 +23,8 @@ from pydantic import BaseModel
 
 from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, wide_cache
 from brainbrr_core.cli.dagster import prepare_dagster_home
-from brainbrr_core.cli.printing import print_json, print_table
+from brainbrr_core.cli.printing import print_json
+from brainbrr_core.cli.tables import print_table
 from brainbrr_core.errors import BrainbrrError
 
 #: A query like that of the UI's page of a partitioned asset.

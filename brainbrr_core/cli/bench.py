@@ -12,8 +12,9 @@ import typer
 
 from brainbrr_core.cli.choices import BackendName, GpuSection, PresetName
 from brainbrr_core.cli.options import Config, Json, configuration
-from brainbrr_core.cli.printing import log, print_json, print_table
+from brainbrr_core.cli.printing import log, print_json
 from brainbrr_core.cli.program import Program
+from brainbrr_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from brainbrr_core.benchmark.result import Report

@@ -20,8 +20,9 @@ from brainbrr_core.cli.options import (
     configuration,
     next_command,
 )
-from brainbrr_core.cli.printing import count, log, print_first, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_first, print_json
 from brainbrr_core.cli.program import Program
+from brainbrr_core.cli.tables import print_table
 
 app = typer.Typer(
     cls=Program,

@@ -21,7 +21,8 @@ from brainbrr_core.cli.options import (
     configuration,
     run_folder,
 )
-from brainbrr_core.cli.printing import count, print_json, print_table
+from brainbrr_core.cli.printing import count, print_json
+from brainbrr_core.cli.tables import print_table
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brainbrr_core.cli.options import Config, Json, configuration
-from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_json
+from brainbrr_core.cli.tables import print_table
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import typer
 
 from brainbrr_core.cli.choices import ProfileName
 from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, Profile, configuration
-from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_json
+from brainbrr_core.cli.tables import print_table
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from brainbrr_core.cli.options import (
     next_command,
     run_folder,
 )
-from brainbrr_core.cli.printing import count, estimate_text, log, print_json, print_table
+from brainbrr_core.cli.printing import count, estimate_text, log, print_json
 from brainbrr_core.cli.score import print_rules
+from brainbrr_core.cli.tables import print_table
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import typer
 
 from brainbrr_core.cli.options import RUN_HELP, Config, Json, RunsDir
 from brainbrr_core.cli.printing import Json as JsonValue
-from brainbrr_core.cli.printing import count, print_json, print_table
+from brainbrr_core.cli.printing import count, print_json
+from brainbrr_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.excerpts import ExcerptScores, Rate, Share

@@ -17,7 +17,8 @@ from brainbrr_core.cli.options import (
     configuration,
     next_command,
 )
-from brainbrr_core.cli.printing import count, log, print_first, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_first, print_json
+from brainbrr_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from brainbrr_core.corpus.index import Index

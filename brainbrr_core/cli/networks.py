@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from brainbrr_core.cli.choices import ScoredSplit
-from brainbrr_core.cli.printing import estimate_text, log, print_json, print_table
+from brainbrr_core.cli.printing import estimate_text, log, print_json
+from brainbrr_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

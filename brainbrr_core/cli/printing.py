@@ -53,20 +53,6 @@ def print_first(names: Sequence[str], rest: str) -> None:
         print(f"  and {len(names) - _SHOWN:,} more: {rest}")
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table, the first column aligned to the left and the others to the right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        # A cell that is too long for the terminal is folded, so that no figure is cut off.
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
 def estimate_text(estimate: Estimate, digits: int) -> str:
     """A figure with its interval in brackets; a dash where it is undefined."""
     if math.isnan(estimate.value):

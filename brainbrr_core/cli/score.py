@@ -10,7 +10,8 @@ import typer
 from brainbrr_core.cli.choices import RuleFamily, UnmatchedChoice
 from brainbrr_core.cli.options import Json
 from brainbrr_core.cli.printing import Json as JsonValue
-from brainbrr_core.cli.printing import count, estimate_text, log, print_json, print_table
+from brainbrr_core.cli.printing import count, estimate_text, log, print_json
+from brainbrr_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

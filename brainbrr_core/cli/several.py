@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from brainbrr_core.cli.choices import AdaptChoice, AnySplit, ProfileName
 from brainbrr_core.cli.options import run_folder
-from brainbrr_core.cli.printing import Json, count, estimate_text, log, print_json, print_table
+from brainbrr_core.cli.printing import Json, count, estimate_text, log, print_json
+from brainbrr_core.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

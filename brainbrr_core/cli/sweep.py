@@ -20,7 +20,8 @@ from brainbrr_core.cli.options import (
     RunsDir,
     configuration,
 )
-from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_json
+from brainbrr_core.cli.tables import print_table
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
