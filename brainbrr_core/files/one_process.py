@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import is_same_file
@@ -20,15 +21,18 @@ def one_process(lock: Path, refusal: str) -> Iterator[None]:
     taken over. Raises :class:`BrainbrrError` with the text ``refusal`` where another process holds
     the lock, and ``OSError`` where the file cannot be created.
     """
-    with _taken(lock, refusal):
+    with ExitStack() as stack:
+        file = _take(lock, refusal, stack)
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            # Where somebody removed the file, another process may have one of the same name.
+            if is_same_file(lock, file):
+                lock.unlink(missing_ok=True)
 
 
-def _taken(lock: Path, refusal: str) -> ExitStack:
-    """What releases the lock, which this process has now."""
+def _take(lock: Path, refusal: str, stack: ExitStack) -> IO[bytes]:
+    """Lock a file until ``stack`` is closed, and return it."""
     while True:
         with ExitStack() as attempt:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -39,4 +43,5 @@ def _taken(lock: Path, refusal: str) -> ExitStack:
                 raise BrainbrrError(refusal) from None
             # Between open and lock, the holder before may have removed this very file.
             if is_same_file(lock, file):
-                return attempt.pop_all()
+                stack.enter_context(attempt.pop_all())
+                return file

@@ -217,6 +217,11 @@ def finished_runs(runs_dir: Path) -> list[Path]:
     return [path.parent for path in written]
 
 
+def is_finished(directory: Path) -> bool:
+    """Whether the folder of a run has its record and its weights."""
+    return (directory / RUN).is_file() and (directory / MODEL).is_file()
+
+
 def write_record(directory: Path, record: RunRecord) -> None:
     """Write ``run.json`` into a run's folder, whole or not at all."""
     text = json.dumps(record.as_written(), indent=1, sort_keys=True) + "\n"

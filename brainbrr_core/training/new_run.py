@@ -35,7 +35,7 @@ from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.runs.earlier_trainings import record_trainings_before
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.network_source import keep_source
-from brainbrr_core.runs.record import MODEL, RunRecord, write_record
+from brainbrr_core.runs.record import MODEL, RunRecord, is_finished, write_record
 from brainbrr_core.runs.run import run_identity
 from brainbrr_core.runs.run_corpus import RunCorpus
 from brainbrr_core.runs.used_versions import write_started
@@ -67,19 +67,20 @@ def train_anew(
     on_step: Callable[[StepReport], None] | None,
     after_validation: Callable[[Validation], None] | None,
     log: Callable[[str], None],
-) -> None:
+) -> bool:
     """Train a network on a checked cache, resuming from its last checkpoint if there is one.
 
     ``directory`` becomes the run's folder, and ``recorded`` is the configuration that ``run.json``
     records. In processes that ``torchrun`` has started, all of them train together, and the
-    main one writes files and logs. Raises as :func:`~brainbrr_core.training.run.train` does.
+    main one writes files and logs. False where another process has finished the run just before,
+    which is left as it is. Raises as :func:`~brainbrr_core.training.run.train` does.
     """
     prepare_environment(settings.hardware)
     with join_process_group(settings.hardware) as group:
         if not group.is_main:
             on_step, after_validation, log = None, None, ignore_line
         with ExitStack() as lock:
-            _train(
+            trained = _train(
                 preflight,
                 settings,
                 directory,
@@ -91,6 +92,7 @@ def train_anew(
                 log,
             )
         group.barrier()
+    return trained
 
 
 def _only_training_of(directory: Path) -> AbstractContextManager[None]:
@@ -113,7 +115,7 @@ def _train(
     on_step: Callable[[StepReport], None] | None,
     after_validation: Callable[[Validation], None] | None,
     log: Callable[[str], None],
-) -> None:
+) -> bool:
     manifest, store = preflight.manifest, preflight.plan.store
     hardware, training = settings.hardware, settings.training
     device = check_device(hardware, group.local_rank)
@@ -158,6 +160,10 @@ def _train(
 
     if group.is_main:
         lock.enter_context(_only_training_of(directory))
+    # Another process may have finished it since the caller looked, which needed no lock.
+    if group.broadcast(is_finished(directory) if group.is_main else None):
+        log(f"another process has just finished run {directory.name}: nothing to train")
+        return False
     directory.mkdir(parents=True, exist_ok=True)
     if group.is_main:
         write_started(directory, manifest.version)
@@ -204,7 +210,7 @@ def _train(
         log(summary.skips())
 
     if not group.is_main:
-        return
+        return True
     identity = run_identity(settings, manifest)
     checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": identity})
     values: dict[str, object] = {
@@ -223,6 +229,7 @@ def _train(
     # The record is written last: a run with a record is finished.
     RunCorpus.of(preflight.plan).write(directory)
     write_record(directory, RunRecord.model_validate(values))
+    return True
 
 
 def _checked_network(settings: TrainingSettings, manifest: Manifest) -> AnyNetwork:

@@ -18,7 +18,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.runs.identity import TrainingSettings
-from brainbrr_core.runs.record import MODEL
+from brainbrr_core.runs.record import is_finished
 from brainbrr_core.runs.run import (
     Run,
     earlier_runs,
@@ -26,7 +26,6 @@ from brainbrr_core.runs.run import (
     run_directory,
     run_identity,
 )
-from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.training.unseen import check_unseen
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def train_on(
         As :func:`train` does, once the cache is checked.
     """
     directory = run_directory(runs_dir, settings, preflight.manifest)
-    if (directory / RUN).is_file() and (directory / MODEL).is_file():
+    if is_finished(directory):
         log(f"run {directory.name} is finished already: nothing to train")
         return replace(open_run(directory), reused=True)
     for line in earlier_runs(runs_dir, run_identity(settings, preflight.manifest)):
@@ -135,5 +134,6 @@ def train_on(
     # Imported here because it needs torch, which is of no use if the cache is not ready.
     from brainbrr_core.training.new_run import train_anew
 
-    train_anew(preflight, settings, directory, dict(recorded or {}), on_step, on_validation, log)
-    return open_run(directory)
+    values = dict(recorded or {})
+    trained = train_anew(preflight, settings, directory, values, on_step, on_validation, log)
+    return replace(open_run(directory), reused=not trained)

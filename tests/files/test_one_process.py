@@ -40,6 +40,15 @@ def test_a_second_process_is_refused_until_the_first_one_ends(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_of_another_holder_is_not_removed(tmp_path: Path) -> None:
+    """Of one that began after somebody had removed the file as if it were left over."""
+    lock = tmp_path / "work.lock"
+    with one_process(lock, "wait for it"):
+        lock.unlink()
+        lock.write_bytes(b"another")
+    assert lock.read_bytes() == b"another"
+
+
 def test_an_error_of_the_work_is_not_taken_for_a_lock(tmp_path: Path) -> None:
     lock = tmp_path / "work.lock"
     with pytest.raises(BlockingIOError), one_process(lock, "wait for it"):

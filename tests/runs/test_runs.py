@@ -371,6 +371,21 @@ def test_one_process_at_a_time_trains_a_run(ready: Ready) -> None:
     assert train(settings, log=quiet).reused
 
 
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(ready: Ready) -> None:
+    settings, _, manifest = ready
+    directory = run_directory(settings.runs_dir, TrainingSettings.of(settings), manifest)
+    # As for a process that looked before the first one was done, and took the lock after it.
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("brainbrr_core.training.run.is_finished", lambda _: False)
+        assert not train(settings, log=quiet).reused
+        before = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+        assert train(settings, log=said.append).reused
+    assert said[-1] == f"another process has just finished run {directory.name}: nothing to train"
+    after = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    assert after == before
+
+
 def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
     settings, _, manifest = ready
     made = train(settings, log=quiet)
