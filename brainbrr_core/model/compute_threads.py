@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 from brainbrr_core.configuration.settings import Compilation
+from brainbrr_core.display.counts import count
+from brainbrr_core.errors import WorkRemains
 from brainbrr_core.model.network import SeizureNetwork
 
 #: Windows that a network is given at once on a CPU: enough for operations that take longer than
@@ -38,6 +41,11 @@ class ComputeThreads:
     ----------
     parts : int, optional
         How many parts there are to compute at a time, where it is known.
+
+    Raises
+    ------
+    WorkRemains
+        The system starts no more threads.
     """
 
     def __init__(self, parts: int = _MOST) -> None:
@@ -54,9 +62,19 @@ class ComputeThreads:
         # MKL has one number of threads for the whole process, which each of these threads sets too:
         # none may do so later, while something else computes.
         started = Barrier(self.count)
-        for thread in [self._pool.submit(started.wait) for _ in range(self.count)]:
-            thread.result()
-        torch.set_num_threads(processors)
+        try:
+            for thread in [self._pool.submit(started.wait) for _ in range(self.count)]:
+                thread.result()
+        except RuntimeError as error:
+            # Those that have started would wait for the others for ever, and the process for them.
+            started.abort()
+            raise WorkRemains(
+                f"{count(self.count, 'thread')} to compute with cannot be started ({error}): end "
+                "other programs, or allow more threads (`ulimit -u`), then run the same command "
+                "again"
+            ) from None
+        finally:
+            torch.set_num_threads(processors)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -80,10 +98,11 @@ class ComputeThreads:
     def map(self, compute: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
         """What ``compute`` returns for each part, in the order of ``parts``."""
         with self.in_use():
-            results = [self.submit(compute, part) for part in parts]
+            results = deque(self.submit(compute, part) for part in parts)
             try:
-                for result in results:
-                    yield result.result()
+                while results:
+                    # A result that is kept here would stay in memory until the last part is done.
+                    yield results.popleft().result()
             finally:
                 for result in results:
                     result.cancel()

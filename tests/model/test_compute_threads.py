@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +22,7 @@ from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.compute_threads import ComputeThreads
 from brainbrr_core.training.trainer import StepMetrics, Trainer
+from tests.support.services import HANGS_S
 from tests.support.toy_training import (
     SAMPLES,
     SMALLEST,
@@ -170,3 +174,66 @@ def test_threads_start_before_anything_is_computed() -> None:
     assert threads.count == 2
     assert len(set(threading.enumerate()) - before) == 2
     assert torch.get_num_threads() == 3
+
+
+def test_a_result_is_kept_no_longer_than_it_is_used() -> None:
+    """The gradients of all parts of a large batch would take several times the network's memory."""
+    torch.set_num_threads(1)
+    made: list[weakref.ref[Tensor]] = []
+
+    def compute(_part: int) -> Tensor:
+        result = torch.zeros(1)
+        made.append(weakref.ref(result))
+        return result
+
+    threads = ComputeThreads(1)
+    used = 0
+    for result in threads.map(compute, range(5)):
+        assert made[used]() is result
+        del result
+        used += 1
+        assert all(one() is None for one in made[:used])
+    assert used == 5
+
+
+def test_where_threads_cannot_be_started_the_process_says_so_and_ends() -> None:
+    code = """
+import threading
+from brainbrr_core.model.compute_threads import ComputeThreads, WorkRemains
+
+start = threading.Thread.start
+
+def refuse(thread):
+    if threading.active_count() > 1:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = refuse
+import torch
+torch.set_num_threads(3)
+try:
+    ComputeThreads(3)
+except WorkRemains as error:
+    print(error, torch.get_num_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANGS_S
+    )
+    assert done.stdout == (
+        "3 threads to compute with cannot be started (can't start new thread): end other programs, "
+        "or allow more threads (`ulimit -u`), then run the same command again 3\n"
+    )
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_scoring_on_a_cpu_changes_no_setting_of_the_process(
+    before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that each set it back would leave it as another one has set it meanwhile."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    network = toy_network()
+    meanwhile: list[bool] = []
+    network.register_forward_pre_hook(lambda *_: meanwhile.append(torch.backends.cudnn.allow_tf32))
+    scorer = WindowScorer(network, CPU, 2)
+    assert len(list(scorer.scores((torch.zeros(2, 19, SAMPLES), n) for n in range(3)))) == 3
+    assert meanwhile == [before] * 3
