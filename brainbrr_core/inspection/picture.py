@@ -124,7 +124,7 @@ def _usual_spans(envelopes: Sequence[Envelope | None]) -> dict[str, float]:
 
 def _draw_scale(axes: Axes, unit: str, row_height: float) -> None:
     """A bar at the right edge with its height in ``unit``; a row is ``row_height`` high."""
-    size = _round_below(2 * row_height)
+    size = round_below(2 * row_height)
     beside = axes.get_yaxis_transform()
     axes.plot(
         [1.006, 1.006],
@@ -145,10 +145,12 @@ def _draw_scale(axes: Axes, unit: str, row_height: float) -> None:
     )
 
 
-def _round_below(value: float) -> float:
+def round_below(value: float) -> float:
     """The largest number that is 1, 2 or 5 times a power of ten and at most ``value``."""
-    power = 10.0 ** np.floor(np.log10(value))
-    return float(max(factor * power for factor in (1, 2, 5) if factor * power <= value))
+    # The last digits of a value, and of its logarithm, are rounded.
+    limit = value * (1 + 1e-9)
+    power = 10.0 ** np.floor(np.log10(limit))
+    return float(max(factor * power for factor in (1, 2, 5) if factor * power <= limit))
 
 
 def _ticks(start: float, stop: float) -> list[float]:

@@ -34,7 +34,7 @@ from brainbrr_core.inspection.channels import PreprocessedSignal, RawSignal
 from brainbrr_core.inspection.envelope import EnvelopeBuilder, finest
 from brainbrr_core.inspection.inspection import Inspection, inspect_recording
 from brainbrr_core.inspection.page import page
-from brainbrr_core.inspection.picture import picture
+from brainbrr_core.inspection.picture import picture, round_below
 from brainbrr_core.inspection.quality import SampleStatistics
 from tests.support.edf_files import cut, patch, patch_signal, write_edf
 from tests.support.examples import examples
@@ -249,6 +249,15 @@ def test_the_picture_has_a_scale_of_microvolts(
         assert np.ptp(heights) * per_row == pytest.approx(np.ptp(shown), rel=0.01)
         assert 0.8 <= top - bottom <= 2
         assert per_row * (top - bottom) in (20, 50, 100, 200, 500)
+
+
+@pytest.mark.parametrize("power", range(-6, 6))
+def test_the_scale_of_a_picture_is_a_round_number_whatever_the_unit(power: int) -> None:
+    for factor, after in ((1, 2), (2, 5), (5, 10)):
+        size = factor * 10.0**power
+        halfway = (factor + after) / 2 * 10.0**power
+        for value in (size, np.nextafter(size, 0), np.nextafter(size, np.inf), halfway):
+            assert round_below(float(value)) == pytest.approx(size, rel=1e-12)
 
 
 def test_the_picture_says_what_an_asterisk_means(
