@@ -294,6 +294,11 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
             continue
         recordings.append(recording)
         parts.append(part)
+    if not plan.items:
+        raise WorkRemains(
+            f"profile {settings.profile} selects no recording: `brainbrr index` counts what is "
+            "there; change the configuration's selection"
+        )
     if not parts:
         raise WorkRemains(
             f"no recording of profile {settings.profile} has a window: {_numbers(without)}: "

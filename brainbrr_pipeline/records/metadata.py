@@ -29,7 +29,7 @@ from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Record
 from brainbrr_core.corpus.several import corpora_of
 from brainbrr_core.corpus.summary import RecordingCounts, explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
-from brainbrr_pipeline.records.inline_curve import operating_curve
+from brainbrr_pipeline.records.inline_curve import LONGEST, operating_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +58,6 @@ _SPLIT_COLUMNS = {
     "unknown_seconds": "seconds unknown",
 }
 _WINDOW_COLUMNS = {"none": "without seizure", "partial": "partly seizure", "full": "fully seizure"}
-#: The UI hides Markdown of at least this many characters behind a button.
-_MARKDOWN_AT_ONCE = 1000
 #: Characters with a meaning in Markdown.
 _MARKDOWN = re.compile(r"[\\\\`*_{}\[\]<>()#+!|~&-]")
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
@@ -195,7 +193,7 @@ def _links(recordings: Iterable[Recording]) -> dg.MarkdownMetadataValue | str:
         page = f"/assets/windowed_cache?view=partitions&partition={quote(key, safe='')}"
         name = _MARKDOWN.sub(r"\\\g<0>", key)
         line = f"- [{name}]({page})\n"
-        if len(text) + len(line) >= _MARKDOWN_AT_ONCE:
+        if len(text) + len(line) >= LONGEST:
             break
         text += line
     return dg.MetadataValue.md(text) if text else "none"

@@ -28,7 +28,7 @@ from brainbrr_core.configuration.settings import Selection, Split, Windows
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 #: Windows of 60 s, one every 10 s.
 WINDOW_S, STRIDE_S = 60, 10
@@ -120,6 +120,13 @@ def test_a_split_without_recordings_is_not_counted(built: Configuration) -> None
         "train",
         "eval",
     ]
+
+
+def test_a_profile_without_recordings_is_told_so(built: Configuration) -> None:
+    """As with one patient of train, where train has no usable recording and is all there is."""
+    plan = replace(ProfileCache.of(built).plan(), items=())
+    with pytest.raises(WorkRemains, match=f"^profile {built.profile} selects no recording: `br"):
+        make_manifest(plan, built.manifest_settings)
 
 
 def reindexed(settings: Configuration, *recordings: Recording) -> None:
