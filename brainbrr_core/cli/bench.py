@@ -294,9 +294,16 @@ def scoring(
 
 @contextmanager
 def _folder(folder: Path | None, prefix: str) -> Iterator[Path]:
-    """The folder, or a temporary one."""
-    with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
-        yield Path(temporary) if folder is None else folder
+    """The folder, to which no other process writes meanwhile, or a temporary one."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
+            yield Path(temporary)
+        return
+    from brainbrr_core.files.one_process import only_writer
+
+    refusal = f"another process measures in {folder}: wait for it, or give another --folder"
+    with only_writer(folder, refusal):
+        yield folder
 
 
 def _print(report: Report, *, json: bool) -> int:

@@ -22,6 +22,7 @@ from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.one_process import only_writer
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.progress import progress
 
@@ -134,7 +135,8 @@ def deidentify(
     Raises
     ------
     BrainbrrError
-        Where there is no EDF, or OUT lies within IN or IN within OUT.
+        Where there is no EDF, OUT lies within IN or IN within OUT, or another process writes to
+        OUT.
     WorkRemains
         Where OUT cannot be written to.
     """
@@ -147,25 +149,27 @@ def deidentify(
     plan = list(_planned(root, edfs, secret, naming, named, copied))
     folder = out.parent if is_one else out
     targets = {one.relative: folder / one.target for one in plan}
-    written: dict[PurePosixPath, Planned] = {}
-    with progress("deidentify", len(plan), "files") as bar:
-        for one in plan:
-            removed = Counter[str]()
-            pieces = _pieces(root / one.relative, one.identity, texts, removed)
-            if _written(targets[one.relative], pieces, one.relative, copied):
-                copied.count(removed)
-                written[one.relative] = one
-            bar.advance()
     copied.patients = Counter(rule for _, rule in {(one.patient, one.rule) for one in plan})
-    companions = Companions(written)
-    for relative in others:
-        found = companions.find(relative)
-        if found is None:
-            copied.left.append(
-                (str(relative), "no_edf" if is_companion(relative.name) else "other")
-            )
-        else:
-            _copy_companion(root, out, found, written, naming.rename, texts, copied)
+    written: dict[PurePosixPath, Planned] = {}
+    refusal = f"another process writes copies to {out}: wait for it, or give another OUT"
+    with only_writer(out, refusal):
+        with progress("deidentify", len(plan), "files") as bar:
+            for one in plan:
+                removed = Counter[str]()
+                pieces = _pieces(root / one.relative, one.identity, texts, removed)
+                if _written(targets[one.relative], pieces, one.relative, copied):
+                    copied.count(removed)
+                    written[one.relative] = one
+                bar.advance()
+        companions = Companions(written)
+        for relative in others:
+            found = companions.find(relative)
+            if found is None:
+                copied.left.append(
+                    (str(relative), "no_edf" if is_companion(relative.name) else "other")
+                )
+            else:
+                _copy_companion(root, out, found, written, naming.rename, texts, copied)
     return copied
 
 

@@ -16,6 +16,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.card import CARD, Statements, corpus_words, model_card
 from brainbrr_core.export.use import Use
 from brainbrr_core.files.atomic import replacing_together
+from brainbrr_core.files.one_process import only_writer
 from brainbrr_core.runs.identity import OF_THE_USER
 from brainbrr_core.runs.model_folder import FORMAT, StoredFile, with_checksum
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord
@@ -103,13 +104,20 @@ def export_run(
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to write to, which becomes ``out`` when the block succeeds.
 
-    Raises :class:`BrainbrrError` where ``out`` exists and is not an empty folder, or cannot be
-    written, and :class:`WorkRemains` where the disk is full.
+    Raises :class:`BrainbrrError` where ``out`` exists and is not an empty folder, cannot be
+    written, or another process writes to it, and :class:`WorkRemains` where the disk is full.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise BrainbrrError(f"{out} exists: give a folder that does not, or remove it")
-    with replacing_together(out, last=CONFIG) as folder:
-        yield folder
+    refusal = f"another process writes a model to {out}: wait for it, or give another folder"
+    with only_writer(out, refusal):
+        if out.exists() and not (out.is_dir() and all(map(_is_temporary, out.iterdir()))):
+            raise BrainbrrError(f"{out} exists: give a folder that does not, or remove it")
+        with replacing_together(out, last=CONFIG) as folder:
+            yield folder
+
+
+def _is_temporary(path: Path) -> bool:
+    """Whether a file or folder is a lock or what a process that was killed has left."""
+    return path.name.startswith(".") and path.suffix in (".lock", ".part")
 
 
 def _config(run: Run, said: Statements, files: dict[str, StoredFile]) -> bytes:

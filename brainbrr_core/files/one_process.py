@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_write
 from brainbrr_core.files.atomic import is_same_file
 from brainbrr_core.locking import locked
 
@@ -29,6 +29,30 @@ def one_process(lock: Path, refusal: str) -> Iterator[None]:
             # Where somebody removed the file, another process may have one of the same name.
             if is_same_file(lock, file):
                 lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(out: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock while the block writes to ``out``, as :func:`one_process` does.
+
+    The lock is the file ``.NAME.lock`` beside ``out``, whose folder is created where it is missing,
+    or in ``out`` where only that is writable. Raises :class:`BrainbrrError` where neither is.
+    """
+    # ``.`` has no name.
+    target = out.resolve()
+    name = f".{target.name}.lock"
+    with ExitStack() as lock:
+        try:
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                lock.enter_context(one_process(target.parent / name, refusal))
+            except OSError:
+                if not target.is_dir():
+                    raise
+                lock.enter_context(one_process(target / name, refusal))
+        except OSError as error:
+            raise cannot_write(out, error) from None
+        yield
 
 
 def _take(lock: Path, refusal: str, stack: ExitStack) -> IO[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from brainbrr_core.benchmark.few_patients import Trained, Transfer
+from brainbrr_core.files.one_process import only_writer
 from brainbrr_core.simulation import load_ranges
 from tests.support.shell import Shell
 
@@ -86,3 +87,14 @@ def test_each_number_of_patients_is_trained_from_both_starts(tmp_path: Path, she
     refused = shell.type(*typed[:-1], "--config", f"cpu:pretrained:{other}")
     assert refused.returncode == 2 and "double-banana" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["transfer", "learn", "gpu"])
+def test_one_process_at_a_time_measures_in_a_folder(
+    command: str, tmp_path: Path, shell: Shell
+) -> None:
+    further = ["--small"] if command == "gpu" else []
+    with only_writer(tmp_path / "work", ""):
+        said = shell.refused("bench", command, "--folder", tmp_path / "work", *further)
+    assert f"another process measures in {tmp_path / 'work'}: wait for it" in said
+    assert not (tmp_path / "work").exists()

@@ -24,6 +24,7 @@ from brainbrr_core.deidentification.header import Identity
 from brainbrr_core.deidentification.secret import Secret
 from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.files.one_process import only_writer
 from tests.support.edf_files import cut, patch, patch_signal, restamp, write_edf
 from tests.support.examples import examples
 from tests.support.project import ROOT
@@ -81,6 +82,22 @@ def copy_one(source: Path, out: Path) -> Path:
     copied = deidentify(source, out, SECRET, ANYWHERE)
     assert copied.refused == []
     return out
+
+
+def test_one_process_at_a_time_writes_copies(tmp_path: Path, shell: Shell) -> None:
+    identified(tmp_path / "in" / "a.edf")
+    out = tmp_path / "out"
+    words = ("deidentify", tmp_path / "in", out, "--secret", tmp_path / "secret", "--keep-paths")
+    with only_writer(out, ""):
+        said = shell.refused(*words)
+    assert said.endswith(
+        f"another process writes copies to {out}: wait for it, or give another OUT"
+    )
+    assert not out.exists()
+    assert shell.type(*words).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("in", "out", "out.deidentified.json", "secret")
+    ]
 
 
 def assert_same_signals(one: Path, other: Path) -> None:

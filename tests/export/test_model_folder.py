@@ -15,6 +15,7 @@ from brainbrr_core.configuration import Configuration, Model
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import RESULTS, report_folder
 from brainbrr_core.export.card import Statements
+from brainbrr_core.files.one_process import only_writer
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model import build_network
 from brainbrr_core.runs.eval_ledger import EvalLooks
@@ -209,6 +210,9 @@ def test_an_export_replaces_nothing(
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
     (out / "mine.txt").unlink()
     assert shell.type("model", "export", run.directory, out, "--json").returncode == 0
+    with only_writer(tmp_path / "new", ""):
+        said = shell.refused("model", "export", run.directory, tmp_path / "new")
+    assert f"another process writes a model to {tmp_path / 'new'}: wait for it" in said
     # Nothing is left beside it where an export fails.
     (run.directory / MODEL).write_bytes(b"")
     before = sorted(tmp_path.iterdir())

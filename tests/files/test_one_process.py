@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.files.one_process import one_process
+from brainbrr_core.files.one_process import one_process, only_writer
+from tests.support.privileges import modes_apply
 
 HOLDER = """
 import sys
@@ -47,6 +48,34 @@ def test_the_file_of_another_holder_is_not_removed(tmp_path: Path) -> None:
         lock.unlink()
         lock.write_bytes(b"another")
     assert lock.read_bytes() == b"another"
+
+
+def test_a_writer_locks_its_output_beside_it_or_in_it(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    with only_writer(out, "wait for it"):
+        assert [path.name for path in out.parent.iterdir()] == [".out.lock"]
+        # The folder is created while the first one writes, and has another address.
+        out.mkdir()
+        same = out.parent / "x" / ".." / "out"
+        with pytest.raises(BrainbrrError, match="wait for it"), only_writer(same, "wait for it"):
+            pytest.fail("two processes write to one folder")
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert list(out.iterdir()) == []
+    with pytest.raises(BrainbrrError, match="/out cannot be written"):
+        (tmp_path / "file").touch()
+        only_writer(tmp_path / "file" / "out", "").__enter__()
+
+
+def test_where_only_the_output_is_writable_its_lock_is_in_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    tmp_path.chmod(0o500)
+    try:
+        with modes_apply(), only_writer(out, "wait for it"):
+            assert [path.name for path in out.iterdir()] == [".out.lock"]
+    finally:
+        tmp_path.chmod(0o700)
+    assert list(out.iterdir()) == []
 
 
 def test_an_error_of_the_work_is_not_taken_for_a_lock(tmp_path: Path) -> None:
