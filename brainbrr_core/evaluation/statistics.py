@@ -130,7 +130,8 @@ class PatientStatistics:
 
         Patients with seizures contribute to sensitivity, F1, kappa, AUROC and AUPRC, those with
         detections to precision, those with detected seizures to a latency, and those with recorded
-        time to a rate of false alarms.
+        time to a rate of false alarms. To a mean over patients contribute those who are averaged: to
+        that of F1 also those without seizures who have false alarms.
         """
         patients: dict[str, int] = {}
         for rule, counts in self.counts.items():
@@ -141,9 +142,12 @@ class PatientStatistics:
                 "f1": with_reference,
                 "false_per_day": _patients(counts[:, 3]),
             }
-            averages = [rule, f"{rule}{SUBJECT_MEAN}"] if rule in AVERAGED else [rule]
-            for name in averages:
-                patients |= {f"{name}.{figure}": by_figure[figure] for figure in _figures_of(rule)}
+            patients |= {f"{rule}.{figure}": by_figure[figure] for figure in _figures_of(rule)}
+            if rule in AVERAGED:
+                # False alarms alone are an F1 of 0, which is averaged like any other.
+                by_figure["f1"] = _patients(counts[:, 0] + counts[:, 2])
+                mean = f"{rule}{SUBJECT_MEAN}"
+                patients |= {f"{mean}.{figure}": by_figure[figure] for figure in FIGURES}
         other, ictal = (_patients(seconds.sum(axis=1)) for seconds in self.ranked)
         in_bins = self.calibration[:, :, 0]
         patients["nedc_ira.kappa"] = _patients(self.counts["nedc_epoch"][:, 0])

@@ -22,7 +22,7 @@ from brainbrr_core.runs.starting_point import StartingPoint, find_starting_point
 #: Bumped when the network or the training changes though its settings do not.
 TRAINING_VERSION = 7
 #: Bumped when scoring, detection or the report changes though its settings do not.
-EVALUATION_VERSION = 6
+EVALUATION_VERSION = 7
 #: Training settings that change no weight of a run.
 WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "skipped_steps_limit", "wandb", "mlflow"}
 #: Training settings that name projects and folders of a user: what leaves the machine lacks them.

@@ -18,6 +18,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.evaluation.event_scores import score_events
 from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import score
@@ -374,6 +375,23 @@ def test_every_interval_rests_on_patients_with_what_the_figure_is_about() -> Non
     assert part["szcore_event.f1"].patients == part["seconds.auroc"].patients == 12
     assert part["montage.01_tcp_ar.sensitivity"].patients == 12
     assert set(part) == set(found.statistics.contributors())
+
+
+def test_false_alarms_of_patients_without_seizures_are_in_the_mean_of_f1() -> None:
+    """As in timescoring, where their F1 is 0, and those with neither have none."""
+    seizure, alarm = [(100, 130)], [(400, 410)]
+    recordings = [
+        recording("dev/0/t0", seizure, seizure),
+        recording("dev/1/t0", [], alarm),
+        recording("dev/2/t0", [], alarm),
+        recording("dev/3/t0", [], []),
+    ]
+    estimates = score_events([one.events for one in recordings]).estimates
+    mean, pooled = estimates["szcore_event_subject_mean.f1"], estimates["szcore_event.f1"]
+    assert (mean.value, mean.patients) == (pytest.approx(1 / 3), 3)
+    assert mean.method == "bootstrap" and mean.low == 0.0
+    assert (pooled.value, pooled.patients) == (0.5, 1)
+    assert estimates["szcore_event_subject_mean.sensitivity"].patients == 1
 
 
 def test_an_interval_without_width_is_exact_or_none() -> None:
