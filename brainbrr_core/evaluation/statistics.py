@@ -130,8 +130,8 @@ class PatientStatistics:
 
         Patients with seizures contribute to sensitivity, F1, kappa, AUROC and AUPRC, those with
         detections to precision, those with detected seizures to a latency, and those with recorded
-        time to a rate of false alarms. To a mean over patients contribute those who are averaged: to
-        that of F1 also those without seizures who have false alarms.
+        time to a rate of false alarms. To a mean over patients contribute those who are averaged:
+        to that of F1 also those without seizures who have false alarms.
         """
         patients: dict[str, int] = {}
         for rule, counts in self.counts.items():
