@@ -6,6 +6,8 @@ from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
 
+#: File in the folder of a corpus that assigns each patient to a split.
+SPLIT_TABLE = "split.tsv"
 #: Values of the column in lower case, and the splits that they mean.
 SPLIT_WORDS = {
     "train": "train",

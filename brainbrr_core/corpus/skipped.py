@@ -7,7 +7,7 @@ an EDF is a recording.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -34,6 +34,8 @@ SKIPPED = {
     "annotation_without_edf": "an annotation without its EDF: was the download interrupted?",
     "annotation_not_read": "an annotation that is packed or whose ending is in capitals: unpack it "
     "or rename it",
+    "other_case": "a list of seizures, patients or splits that is not read: letters of its name "
+    "have another case, or there are two of that name: rename it, or remove it",
     "listed_without_edf": "an EDF that the list of its patient's recordings names and that is not "
     "there: was the download interrupted?",
 }
@@ -43,7 +45,8 @@ OF_ANNOTATIONS = frozenset({"annotation_without_edf", "annotation_not_read"})
 OF_EDFS = (
     frozenset(SKIPPED)
     - OF_ANNOTATIONS
-    - {"other_format", "needs_files", "same_name", "unfinished_transfer", "listed_without_edf"}
+    - {"other_format", "needs_files", "same_name", "unfinished_transfer"}
+    - {"other_case", "listed_without_edf"}
 )
 
 #: Suffixes of packed files.
@@ -135,6 +138,17 @@ def skipped_in_folder(
         elif not annotated and (stem := name.rpartition(".")[0]) not in stems:
             stems.add(stem)
             yield "annotation_without_edf", name
+
+
+def in_other_case(names: Iterable[str], lists: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Names of files that nobody reads and that differ only in case from that of a list.
+
+    ``lists`` has the names of the lists of a folder, each with the files that are read for it.
+    """
+    read = {name.lower(): files for name, files in lists.items()}
+    for name in names:
+        if name not in read.get(name.lower(), (name,)):
+            yield name
 
 
 def describe_skipped(skipped: Iterable[Skipped]) -> Iterator[str]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from brainbrr_core.configuration.settings import Split
 from brainbrr_core.constants import SPLITS
+from brainbrr_core.corpus.participants import SPLIT_TABLE
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.corpus.splits import HASH, LISTS, SPLIT_TABLE, Assignment
+from brainbrr_core.corpus.splits import HASH, LISTS, Assignment
 
 #: How many patients a line names.
 _NAMED = 8

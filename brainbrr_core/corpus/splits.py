@@ -20,7 +20,7 @@ from pathlib import Path
 from brainbrr_core.configuration.settings import Split
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.layouts.base import RecordingFile
-from brainbrr_core.corpus.participants import read_split_table
+from brainbrr_core.corpus.participants import SPLIT_TABLE, read_split_table
 from brainbrr_core.corpus.patients import name_form, spellings
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.row_reading import with_split
@@ -28,8 +28,6 @@ from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.nearest import nearest
 
-#: File in the folder of a corpus that assigns each patient to a split.
-SPLIT_TABLE = "split.tsv"
 #: What assigned the patients.
 LISTS, TABLE, HASH = "lists", "table", "hash"
 #: Prefix of the name of a patient in BIDS, which lists may leave out.
@@ -176,6 +174,7 @@ def plan_splits(
         _refuse_missing(names, splits, where)
         plan = SplitPlan(settings, Assignment(TABLE, _text(sorted(splits.items()))))
         return [file._replace(split=splits[name_form(file.patient)]) for file in files], plan
+    _refuse_other_case(data, shown)
     if settings.table is not None:
         raise BrainbrrError(
             f"there is no table {settings.table} (corpus.split.table): write it, with the columns "
@@ -184,6 +183,15 @@ def plan_splits(
     if all(file.split is not None for file in files):
         return list(files), SplitPlan(settings, None)
     return _hashed(files, names, settings, before)
+
+
+def _refuse_other_case(data: Path, shown: str) -> None:
+    """Raise :class:`BrainbrrError` for a table that only its name keeps from being read."""
+    for path in sorted(data.iterdir()) if data.is_dir() else ():
+        if path.name.lower() == SPLIT_TABLE and path.name != SPLIT_TABLE:
+            raise BrainbrrError(
+                f"{shown}/{path.name} may assign splits, and only {SPLIT_TABLE} is read: rename it"
+            )
 
 
 def _hashed(

@@ -10,6 +10,7 @@ import pytest
 from brainbrr_core.configuration import Corpus
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.errors import BrainbrrError
 from tests.support.edf_files import write_edf
 from tests.support.privileges import modes_apply
 from tests.support.public_corpora import edf, write_chbmit, write_siena
@@ -85,3 +86,28 @@ def test_a_layout_that_searches_everything_has_nothing_outside(tmp_path: Path) -
     for patient in ("p1", "sub-02", "chb01"):
         write_edf(tmp_path / patient / "a.edf", seed=len(patient))
     assert scan(tmp_path, corpus=Corpus(layout="folder")).skipped == ()
+
+
+def test_tables_whose_names_differ_in_case_are_named(tmp_path: Path) -> None:
+    write_edf(tmp_path / "sub-01" / "eeg" / "sub-01_task-sz_eeg.edf")
+    events = tmp_path / "sub-01" / "eeg" / "sub-01_task-sz_Events.tsv"
+    events.write_text("onset\tduration\teventType\n0\t5\tsz\n")
+    (tmp_path / "Participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")
+    named = {("annotation_not_read", "sub-01/eeg/sub-01_task-sz_Events.tsv")}
+    named |= {("other_case", "Participants.tsv")}
+    assert outside(tmp_path) == named
+    for name in ("participants.tsv", "split.tsv", "Split.TSV"):
+        (tmp_path / name).write_text("participant_id\tsplit\nsub-01\tdev\n")
+    index = scan(tmp_path)
+    assert set(index.skipped) == {*named, ("other_case", "Split.TSV")}
+    assert [row.split for row in index] == ["dev"]
+    # Behind an address, too.
+    remote = update_index(tmp_path.as_uri(), tmp_path.parent / f"{tmp_path.name}-cache")
+    assert set(remote.skipped) == set(index.skipped)
+
+
+def test_a_table_of_splits_that_only_its_case_hides_is_refused(tmp_path: Path) -> None:
+    write_edf(tmp_path / "sub-01" / "eeg" / "sub-01_task-sz_eeg.edf")
+    (tmp_path / "Split.tsv").write_text("participant_id\tsplit\nsub-01\tdev\n")
+    with pytest.raises(BrainbrrError, match=r"/Split\.tsv may assign splits, and only split\.tsv"):
+        scan(tmp_path)

@@ -249,10 +249,22 @@ def test_lists_are_found_in_any_case(
     assert (again.layout, again.skipped) == (index.layout, index.skipped)
     assert events(again) == events(index)
     assert [r.label_reason for r in again] == [r.label_reason for r in index]
-    # Which of two is meant is not known.
-    path.with_name(change(path.name)).write_bytes(b"")
-    path.with_name(path.name[0].swapcase() + path.name[1:]).write_bytes(b"")
+    # Which of two is meant is not known: both are named.
+    two = {change(path.name), path.name[0].swapcase() + path.name[1:]}
+    assert len(two) == 2
+    for own in two:
+        path.with_name(own).write_bytes(b"")
     assert Folder(str(path.parent), ()).in_any_case(path.name) == ()
+
+    def reported() -> set[str]:
+        skipped = scan(tmp_path).skipped
+        return {name for kind, name in skipped if kind == "other_case"}
+
+    folder = path.parent.relative_to(tmp_path)
+    assert reported() == {(folder / own).as_posix() for own in two}
+    # One of the usual name is read, and they stay named.
+    path.write_bytes(b"")
+    assert reported() == {(folder / own).as_posix() for own in two}
 
 
 @pytest.mark.parametrize("name", ["chb01", "PN00", "P_ID31"])

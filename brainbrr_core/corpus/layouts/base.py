@@ -23,7 +23,8 @@ from brainbrr_core.annotation import (
 )
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.demographics import Person
-from brainbrr_core.corpus.skipped import Skipped, skipped_in_folder
+from brainbrr_core.corpus.participants import SPLIT_TABLE
+from brainbrr_core.corpus.skipped import Skipped, in_other_case, skipped_in_folder
 from brainbrr_core.edf.formats import (
     FORMATS,
     Format,
@@ -219,6 +220,8 @@ class Layout(ABC):
     aliased: ClassVar[frozenset[str]] = frozenset()
     #: Folders beside those that are searched whose recordings are no part of the data.
     no_raw_data: ClassVar[frozenset[str]] = frozenset()
+    #: Tables in its root that are read, besides that of the splits.
+    root_tables: ClassVar[tuple[str, ...]] = ()
     #: What a complete corpus has, by its ``release``, where the layout is that of one corpus.
     complete: ClassVar[Mapping[str, CompleteCorpus]] = MappingProxyType({})
 
@@ -299,6 +302,14 @@ class Layout(ABC):
         """
         return None
 
+    def lists(self, folder: Folder) -> Mapping[str, tuple[str, ...]]:
+        """The lists that a folder may have, each with the names of the files that are read for it.
+
+        A list is about several recordings, such as the seizures of a patient.
+        """
+        tables = () if folder.below else (SPLIT_TABLE, *self.root_tables)
+        return {name: folder.present(name) for name in tables}
+
     def absent(self, _folder: Folder, _edfs: Collection[str]) -> Iterable[str]:
         """Names of EDFs that a list in a folder has and the folder, with these EDFs, has not."""
         return ()
@@ -329,6 +340,8 @@ class Layout(ABC):
         files = [entry.name for entry in beside if not entry.is_dir()]
         for name in self._recordings_among(files):
             self._skip("not_of_layout", self.root / name)
+        for name in in_other_case(files, self.lists(Folder(str(self.root), ()))):
+            self._skip("other_case", self.root / name)
         for entry in beside:
             path = self.root / entry.name
             if (
@@ -367,6 +380,8 @@ class Layout(ABC):
                 self._skip("not_of_layout", folder.location(name))
             if file is not None:
                 yield with_parts(file)
+        for name in in_other_case(names, self.lists(folder)):
+            self._skip("other_case", folder.location(name))
         for name in self.absent(folder, edfs):
             self._skip("listed_without_edf", folder.location(name))
         if names:

@@ -39,6 +39,7 @@ class BidsLayout(Layout):
     name = "bids"
     form = "sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv"
     formats = frozenset(FORMATS)
+    root_tables = (_PARTICIPANTS,)
     #: At any depth: their recordings are processed or not converted yet.
     no_raw_data = frozenset({"derivatives", "sourcedata"})
 

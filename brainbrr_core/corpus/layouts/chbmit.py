@@ -28,6 +28,7 @@ class ChbmitLayout(ListedLayout):
     name = "chbmit"
     form = "chbNN/*.edf with chbNN-summary.txt"
     folder_name = re.compile(r"chb\d\d")
+    tables_beside = (_INVENTORY, _SUBJECTS)
     aliased = frozenset({"O1"})
     complete = MappingProxyType({"": CompleteCorpus("CHB-MIT 1.0.0", recordings=686, seizures=198)})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -63,6 +63,9 @@ class ListedLayout(PatientFolderLayout):
     Recordings that a list names and that are not there are reported as skipped.
     """
 
+    #: Names of the files beside the folders of patients that are read, in whatever case.
+    tables_beside: ClassVar[tuple[str, ...]] = ()
+
     @classmethod
     def is_annotated(cls, folder: Path) -> bool:
         """Whether there is a list."""
@@ -84,6 +87,17 @@ class ListedLayout(PatientFolderLayout):
     def annotation_names(self, folder: Folder, _name: str) -> tuple[str, ...]:
         """The list of the patient."""
         return folder.in_any_case(self.list_name(folder.below[0]))
+
+    def lists(self, folder: Folder) -> Mapping[str, tuple[str, ...]]:
+        """The list of a patient, and the tables beside the folders of patients."""
+        match folder.below:
+            case ():
+                names: tuple[str, ...] = self.tables_beside
+            case (own,):
+                names = (self.list_name(own),)
+            case _:
+                names = ()
+        return {**super().lists(folder), **{name: folder.in_any_case(name) for name in names}}
 
     def absent(self, folder: Folder, edfs: Collection[str]) -> Iterable[str]:
         """Names of EDFs that the list in a folder has and the folder has not."""

@@ -25,6 +25,7 @@ class SienaLayout(ListedLayout):
     name = "siena"
     form = "PNxx/*.edf with Seizures-list-PNxx.txt"
     folder_name = re.compile(r"PN\d\d")
+    tables_beside = (_SUBJECTS,)
     has_clock_times = True
     aliased = frozenset({"O1"})
     complete = MappingProxyType(
