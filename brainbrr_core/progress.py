@@ -73,6 +73,11 @@ class PlainProgress:
         """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
+    def end(self) -> None:
+        """Print the last line, unless there was nothing to do."""
+        if self._done:
+            self.line()
+
     def line(self) -> None:
         """Print how much is done, the rate and the time left."""
         self._printed = self._clock()
@@ -154,6 +159,8 @@ class _RichProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Where there was nothing to do, a bar at 0 % would look like work that failed.
+        self._bar.update(self._task, visible=self._done > 0)
         self._bar.stop()
 
     def resume_from(self, units: float) -> None:
@@ -269,7 +276,7 @@ def show_reports(path: Path, running: Callable[[], bool]) -> None:
 def progress(
     title: str, total: float, unit: str, clock: Callable[[], float] | None = None
 ) -> Iterator[Progress]:
-    """Show progress of ``total`` units named ``unit`` until the block ends.
+    """Show progress of ``total`` units named ``unit`` until the block ends, if any is done.
 
     ``clock`` gives the time in seconds, by default the present one.
     """
@@ -287,7 +294,7 @@ def progress(
     bar = PlainProgress(title, total, unit, clock=clock)
     with summarize_when_stopped(bar.summary):
         yield bar
-    bar.line()
+    bar.end()
 
 
 @contextmanager

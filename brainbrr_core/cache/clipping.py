@@ -189,4 +189,4 @@ def clipping_lines(summary: ClippingSummary) -> list[str]:
 
 
 def _in_seizures(part: float | None) -> str:
-    return "" if part is None else f", {part:.4%} of those in seizures"
+    return "" if part is None else f", {part:.4%} of those in the 10 s blocks with a seizure"

@@ -34,13 +34,13 @@ class Preflight:
         return scorable(self.plan, self.cache.settings.seizure_labels, split)
 
     def lines(self) -> list[str]:
-        """Root, version, hits and misses, for the log."""
+        """Root, version, and how many shards are fresh, for the log."""
         plan = self.plan
         lines = [
             f"cache root {plan.store.root}",
             f"version {plan.store.version}",
-            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} hits, "
-            f"{len(plan.to_build)} misses, {plan.count(State.EXCLUDED)} excluded, of "
+            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} fresh, "
+            f"{len(plan.to_build)} to build, {plan.count(State.EXCLUDED)} excluded, of "
             f"{counts.count(len(plan.items), 'recording')}",
             f"manifest {counts.count(len(self.manifest), 'window')} of "
             f"{counts.count(len(self.manifest.recordings), 'recording')}",

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from brainbrr_core.cache.clipping import ClippingSummary, clipping_summary
 from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.manifest import window_count
+from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import folder_bytes
 from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import SPLITS
+from brainbrr_core.errors import WorkRemains
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -61,6 +63,9 @@ class CacheStatus:
         The processes that use each version.
     foreign : list of str
         Paths in the root that the program did not write.
+    manifest : str
+        Whether the manifest of the profile is ``current``, ``stale`` or ``missing``, which one that
+        cannot be read is, too.
     """
 
     root: str
@@ -79,6 +84,7 @@ class CacheStatus:
     other_versions: dict[str, int]
     holders: dict[str, list[str]]
     foreign: list[str]
+    manifest: Literal["current", "stale", "missing"]
 
     def values(self) -> dict[str, JsonValue]:
         """Everything as ``cache status --json`` prints it: the states among the other numbers."""
@@ -132,4 +138,14 @@ def status(plan: Plan, settings: ManifestSettings) -> CacheStatus:
             for store in [plan.store, *plan.store.other_versions()]
         },
         foreign=[str(path) for path in plan.store.foreign()],
+        manifest=_manifest(plan, settings),
     )
+
+
+def _manifest(plan: Plan, settings: ManifestSettings) -> Literal["current", "stale", "missing"]:
+    """Whether there is a manifest, and whether it is that of the plan's shards and annotations."""
+    try:
+        manifest = read_manifest(manifest_path(plan.store, settings))
+    except WorkRemains:
+        return "missing"
+    return "current" if is_current(manifest, plan, settings) else "stale"

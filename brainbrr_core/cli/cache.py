@@ -160,7 +160,7 @@ def status(
         ]
         total = [report.selected, report.states[State.FRESH], report.hours, report.windows]
         print_table("By split", columns, [*rows, ["all", *(f"{value:,}" for value in total)]])
-        print(f"{report.bytes / 1e6:,.1f} MB")
+        print(f"{report.bytes / 1e6:,.1f} MB; manifest {report.manifest}")
         for reason, keys in plan.by_reason().items():
             print(f"{reason}: {count(len(keys), 'recording')}")
             excluded = reason.startswith(f"{State.EXCLUDED}:")
@@ -179,6 +179,8 @@ def status(
             print(f"not compared with the EDFs, which are not on this machine: {unseen}")
         if plan.to_build:
             print(f"to fix this, run: brainbrr cache build{settings.options}")
+        elif report.manifest != "current":
+            next_command("manifest", settings.options)
     return 1 if plan.unfit else 0
 
 

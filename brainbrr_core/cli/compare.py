@@ -177,12 +177,12 @@ def print_comparison(comparison: Comparison, *, every_figure: bool = False) -> N
     recordings = len(comparison.recordings)
     print(
         f"{count(recordings, 'recording')} {'has' if recordings == 1 else 'have'} other misses or "
-        "false alarms in B than in A"
+        "false alarms in B than in A, by NEDC OVLP"
     )
     shown = comparison.events[:_SHOWN_EVENTS]
     if shown:
         print_table(
-            f"The runs disagree on {count(len(comparison.events), 'event')}"
+            f"The runs disagree on {count(len(comparison.events), 'event')}, by NEDC OVLP"
             + (f"; the first {len(shown)}" if len(shown) < len(comparison.events) else ""),
             ["recording", "kind", "only in", "from, s", "to, s"],
             [
@@ -194,7 +194,7 @@ def print_comparison(comparison: Comparison, *, every_figure: bool = False) -> N
             ],
         )
     else:
-        print("The runs agree on every event")
+        print("The runs agree on every event, by NEDC OVLP")
 
 
 def _headline(comparison: Comparison) -> str:

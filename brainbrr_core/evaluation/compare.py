@@ -9,6 +9,7 @@ patients is judged, since an interval over so few is too narrow.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration.differences import SettingDifference
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import (
     EvaluationResults,
     RecordingResult,
@@ -214,7 +215,7 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
         primary figure.
     """
     folder_a, folder_b = report_folder(run_a, split), report_folder(run_b, split)
-    a, b = read_results(folder_a), read_results(folder_b)
+    a, b = _read_results(run_a, split), _read_results(run_b, split)
     _check_same_set(run_a, run_b, a, b)
     statistics_a, statistics_b = read_statistics(folder_a), read_statistics(folder_b)
     patients = len(statistics_a.patients)
@@ -345,6 +346,19 @@ def _check_same_set(run_a: Path, run_b: Path, a: EvaluationResults, b: Evaluatio
         f"{run_a.name} and {run_b.name} were scored on different sets of {a.split}: {how}; "
         "evaluate both with the same profile and cache"
     )
+
+
+def _read_results(run: Path, split: str) -> EvaluationResults:
+    """The results of a run on a split; where there are none, the error has the command for them."""
+    folder = report_folder(run, split)
+    try:
+        return read_results(folder)
+    except WorkRemains:
+        permission = " --allow-eval" if split == "eval" else ""
+        raise WorkRemains(
+            f"no report in {folder}: run `brainbrr evaluate {shlex.quote(str(run))} --split "
+            f"{split}{permission}`"
+        ) from None
 
 
 def _recording(a: RecordingResult, b: RecordingResult) -> Iterator[RecordingDisagreement]:

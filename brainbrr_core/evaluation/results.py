@@ -517,7 +517,7 @@ def read_results(folder: Path) -> EvaluationResults:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise WorkRemains(f"no report in {folder}: run `brainbrr evaluate`") from None
+        raise WorkRemains(f"no report in {folder}") from None
     except UnicodeDecodeError:
         raise BrainbrrError(f"{path} is damaged: evaluate again") from None
     return EvaluationResults.from_json(text, str(path))

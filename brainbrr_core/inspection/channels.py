@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import repeat
@@ -18,7 +18,7 @@ from brainbrr_core.edf.raw import RawFile, calibration, is_annotation
 from brainbrr_core.edf.reader import EdfRecording
 from brainbrr_core.inspection.envelope import Envelope, EnvelopeBuilder, finest
 from brainbrr_core.inspection.quality import SampleStatistics
-from brainbrr_core.progress import Progress, progress
+from brainbrr_core.progress import progress
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.derivation import electrodes_of
 from brainbrr_core.signal.montage import derivation_of, electrode_of
@@ -209,11 +209,15 @@ def read_channels(
     passes = 1 if source is None else 2
     seconds = (start_s, stop_s)
     preprocessed: Sequence[PreprocessedSignal] = ()
-    with progress("inspect", passes * raw.duration_s / 3600, "hours") as bar:
+    with progress("inspect", raw.duration_s / 3600, "hours") as bar:
+
+        def advance(passed_s: float) -> None:
+            bar.advance(passed_s / 3600 / passes)
+
         signals = [row.signal for row in rows if row.signal is not None]
-        read = iter(_read_raw(signals, raw, bins, seconds, bar))
+        read = iter(_read_raw(signals, raw, bins, seconds, advance))
         if source is not None:
-            preprocessed = _preprocess(source, settings, bins, seconds, seizures, bar)
+            preprocessed = _preprocess(source, settings, bins, seconds, seizures, advance)
     return tuple(
         Channel(
             row.name,
@@ -233,7 +237,7 @@ def _read_raw(
     raw: RawFile,
     bins: int,
     seconds: tuple[float, float],
-    bar: Progress,
+    advance: Callable[[float], None],
 ) -> list[RawSignal]:
     statistics = []
     builders = []
@@ -248,7 +252,7 @@ def _read_raw(
             samples = records[:, signal.offset : signal.offset + signal.samples].reshape(-1)
             figures.add(samples)
             builder.add(samples, first * signal.samples)
-        bar.advance(float(len(records) * raw.header.record_duration) / 3600)
+        advance(float(len(records) * raw.header.record_duration))
     return [
         _raw_signal(signal, raw.rate(signal), figures, builder)
         for signal, figures, builder in zip(signals, statistics, builders, strict=True)
@@ -280,7 +284,7 @@ def _preprocess(
     bins: int,
     seconds: tuple[float, float],
     seizures: Sequence[Event],
-    bar: Progress,
+    advance: Callable[[float], None],
 ) -> list[PreprocessedSignal]:
     chain = Chain(source, settings)
     rate = Fraction(settings.rate_hz)
@@ -303,7 +307,7 @@ def _preprocess(
         for builder, samples in zip(builders, signal, strict=True):
             builder.add(samples, position)
         before, position = position, position + signal.shape[1]
-        bar.advance(float((min(position, chain.samples) - before) / rate) / 3600)
+        advance(float((min(position, chain.samples) - before) / rate))
     ictal = sum(max(end - begin, 0) for begin, end in spans)
     fractions = clipped_in_seizures / ictal if ictal else repeat(None, len(settings.channels))
     return [

@@ -12,7 +12,7 @@ It handles tensors and optimizer steps, and does not know where batches come fro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model.device import check_device
 from brainbrr_core.model.memory import fits_memory
+from brainbrr_core.progress import summarize_when_stopped
 from brainbrr_core.training.checkpoint import TrainingProgress
 from brainbrr_core.training.checkpoint_manager import CheckpointManager
 from brainbrr_core.training.determinism import fixed_arithmetic, prepare_environment
@@ -164,10 +165,12 @@ def fit(
         fixed_arithmetic(hardware, device),
         _fits_memory(hardware, group),
         listen(active=alone) as stop,
+        ExitStack() as stack,
     ):
         trainer = Trainer(network, settings, hardware, device, positive_fraction, group)
         checkpoints = CheckpointManager(directory, trainer, provenance, log)
-        resumed_from = step = checkpoints.resume()
+        resumed_from = saved = step = checkpoints.resume()
+        stack.enter_context(summarize_when_stopped(lambda: _unsaved(step, saved, settings.steps)))
         progress = checkpoints.progress
         early_stopping = progress.early_stopping
         timer = StepTimer()
@@ -249,6 +252,7 @@ def fit(
                     if step_log is not None:
                         step_log.flush()
                     checkpoints.save(step)
+                    saved = step
                 on_step(report)
             if stops:
                 stop.end(
@@ -269,6 +273,16 @@ def fit(
         best_step=early_stopping.best_step,
         validations=tuple(early_stopping.validations),
         skipped_steps=tuple(progress.skipped_steps),
+    )
+
+
+def _unsaved(step: int, saved: int, steps: int) -> str:
+    """What an interruption loses that leaves no checkpoint of its own, and how to go on."""
+    reached = f"step {step} of {steps} was reached"
+    if not saved:
+        return f"{reached}, and none is saved: the same command begins anew"
+    return (
+        f"{reached}: run the same command again to resume from step {saved}, the last that is saved"
     )
 
 

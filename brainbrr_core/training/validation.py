@@ -78,9 +78,9 @@ class Validation(BaseModel):
     def line(self) -> str:
         """The figures in one line, for the log."""
         return (
-            f"step {self.step}: {self.rule} {self.score:.3f}; on dev ({self.hours:.1f} h): event "
-            f"F1 {self.f1:.3f}, sensitivity {self.sensitivity:.3f} at {self.false_per_day:.1f} "
-            f"false alarms per 24 h, AUROC {self.auroc:.3f}, average precision {self.auprc:.3f}"
+            f"step {self.step}: on dev ({self.hours:.1f} h) best event F1 {self.f1:.3f}, "
+            f"{BY_EVENTS} {self.sensitivity:.3f}, AUROC {self.auroc:.3f}, {BY_SECONDS} "
+            f"{self.auprc:.3f}; weights are chosen by the {self.rule}"
         )
 
 

@@ -180,7 +180,7 @@ def _alternatives(values: list[str]) -> str:
 
 def _yaml(value: Any) -> str:
     """A value as it is written in a configuration file."""
-    return json.dumps(value, ensure_ascii=False, default=str).strip('"')
+    return json.dumps(value, ensure_ascii=False, default=str).strip('"') or '""'
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -513,6 +514,32 @@ def test_status_counts_what_is_there(settings: Configuration) -> None:
     assert counted.bytes == sum(len(b) for b in shard_bytes(Store.of(settings)).values())
     assert counted.selected == sum(counted.states.values())
     assert counted.windows == sum(split.windows for split in counted.splits.values())
+
+
+def test_status_says_whether_the_manifest_is_that_of_the_index(settings: Configuration) -> None:
+    """A changed annotation makes no shard stale, so the states of the shards do not show it."""
+    plan = made(settings)
+    assert status(plan, settings.manifest_settings).manifest == "missing"
+    path = update_manifest(plan, settings.manifest_settings).path
+    assert status(plan_corpus(settings), settings.manifest_settings).manifest == "current"
+    row = next(
+        item.recording for item in plan.items if item.recording.seizures(settings.labels.seizure)
+    )
+    for suffix in (".csv", ".csv_bi"):
+        annotation = Path(row.path).with_suffix(suffix)
+        # The seizures begin later; what is before is unknown then.
+        later = re.sub(
+            r"^(.*?,)([\d.]+)(,[\d.]+,(?!bckg))",
+            lambda found: f"{found[1]}{float(found[2]) + 0.5:.4f}{found[3]}",
+            annotation.read_text(),
+            flags=re.MULTILINE,
+        )
+        annotation.write_text(later)
+    changed = plan_corpus(settings)
+    assert not changed.to_build
+    assert status(changed, settings.manifest_settings).manifest == "stale"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert status(changed, settings.manifest_settings).manifest == "missing"
 
 
 def test_a_manifest_is_refused_while_the_cache_is_not_fresh(settings: Configuration) -> None:

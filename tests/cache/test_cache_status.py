@@ -18,7 +18,8 @@ TEXT = (
     '"clipping": {"clipped": 5.35e-06, "clipped_in_seizures": null, "recordings": 6, '
     '"not_known": 1, "most": [{"partition_key": "dev/a", "clipped": 0.25, '
     '"clipped_in_seizures": 0.5}]}, "sources_unseen": 7, "other_versions": {"v1": 10}, '
-    '"holders": {"v2": ["train (process 1 on a) since now"]}, "foreign": ["/cache/a"]}'
+    '"holders": {"v2": ["train (process 1 on a) since now"]}, "foreign": ["/cache/a"], '
+    '"manifest": "stale"}'
 )
 
 
@@ -40,5 +41,6 @@ def test_the_json_of_status_is_as_it_was() -> None:
         other_versions={"v1": 10},
         holders={"v2": ["train (process 1 on a) since now"]},
         foreign=["/cache/a"],
+        manifest="stale",
     )
     assert json.dumps(status.values()) == TEXT

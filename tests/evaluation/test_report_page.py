@@ -97,6 +97,20 @@ def test_published_results_stand_next_to_the_actual_rates_of_the_run() -> None:
     assert "chosen on “dev”, the same recordings, for at most 10" in tuned_here[1].name
 
 
+def test_a_corpus_that_names_no_montage_has_no_table_of_montages() -> None:
+    """As BIDS and most others: only TUSZ has it in its paths."""
+    named = render_report(sample(), [])
+    assert "Patients and montages</h2>" in named and "Figures of each montage" in named
+    nameless = replace(
+        sample(),
+        recordings=tuple(replace(row, montage="") for row in sample().recordings),
+        montages=tuple(replace(row, name="") for row in sample().montages),
+    )
+    page = render_report(nameless, [])
+    well_formed(page)
+    assert ">Patients</h2>" in page and "ontage" not in page[page.index("<main") :]
+
+
 def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> None:
     results = limited()
     assert [(row.rule, row.limit) for row in results.limits][:4] == [

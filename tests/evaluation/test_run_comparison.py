@@ -148,8 +148,15 @@ def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
     c = store_report(tmp_path / "c", scored(FOUND_A, {**REFERENCE, "dev/d/t0": [(5, 9)]}))
     with pytest.raises(BrainbrrError, match="annotations or lengths differ"):
         compare(a, c, "dev")
-    with pytest.raises(WorkRemains, match=r"no report in .*report-eval"):
+    # The command that it names scores this run, not that of the configuration.
+    with pytest.raises(WorkRemains) as lacking:
         compare(a, a, "eval")
+    assert str(lacking.value) == (
+        f"no report in {a / 'report-eval'}: run `brainbrr evaluate {a} --split eval --allow-eval`"
+    )
+    other = tmp_path / "other run"
+    with pytest.raises(WorkRemains, match=re.escape(f"brainbrr evaluate '{other}' --split dev`")):
+        compare(a, other, "dev")
 
 
 def test_the_judged_figure_is_named_with_its_error_rate(
@@ -182,7 +189,7 @@ def test_the_command_compares_and_refuses(
     with pytest.raises(SystemExit):
         app(words)
     shown = capsys.readouterr().out
-    assert "1 recording has other misses" in shown and "disagree on 2 events" in shown
+    assert "1 recording has other misses" in shown and "2 events, by NEDC OVLP" in shown
     assert shown.startswith(
         "A and B cannot be told apart by the primary figure, szcore event f1 (2 patients are too "
         "few): 0.400 in A, "

@@ -189,6 +189,14 @@ def test_figures_are_those_of_the_signal(tmp_path: Path) -> None:
     assert preprocessed_of(inspection, 5).clipped == 0
 
 
+def test_the_progress_is_of_the_length_of_the_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is read twice, raw and preprocessed."""
+    inspect_recording(write_edf(tmp_path / "a.edf", seconds=72), Preprocessing())
+    assert "inspect: 0.02 of 0.02 hours" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_an_artifact_is_counted_as_clipped(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=60)
     header = read_header(LocalEdf(path))

@@ -170,3 +170,9 @@ def test_nothing_done_has_no_time_left(capsys: pytest.CaptureFixture[str]) -> No
     with progress("train", 4, "steps") as bar:
         bar.resume_from(2)
     assert capsys.readouterr().err == "train: 2 of 4 steps, 0 steps/s\n"
+
+
+def test_where_there_is_nothing_to_do_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("train", 40, "steps"):
+        pass
+    assert capsys.readouterr().err == ""

@@ -90,6 +90,36 @@ def test_a_validation_that_is_interrupted_is_done_first_when_it_resumes(
     assert same_weights(whole, resumed)
 
 
+@pytest.mark.parametrize(
+    ("checkpoint_every", "how"),
+    [
+        (3, "run the same command again to resume from step 3, the last that is saved"),
+        (100, None),
+    ],
+)
+def test_an_interruption_without_a_checkpoint_says_from_where_the_training_goes_on(
+    tmp_path: Path, checkpoint_every: int, how: str | None
+) -> None:
+    settings = toy_settings(9, checkpoint_every=checkpoint_every)
+
+    def twice(report: StepReport) -> None:
+        if report.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(tmp_path, settings, twice)
+    reached = "step 5 of 9 was reached"
+    assert stopped.value.__notes__ == [
+        f"{reached}: {how}"
+        if how
+        else f"{reached}, and none is saved: the same command begins anew"
+    ]
+    said: list[str] = []
+    _, summary = train(tmp_path, settings, log=said.append)
+    assert summary.resumed_from == (3 if how else 0)
+
+
 def test_a_second_signal_is_passed_on_at_once() -> None:
     received: list[int] = []
 

@@ -83,7 +83,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     said = "\n".join(lines)
     assert str(ready.cache_root) in said
     assert manifest.version in said
-    assert "12 hits, 0 misses" in said
+    assert "12 fresh, 0 to build" in said
     # The checkpoint says the same.
     checkpoint = files.read_checkpoint(run.directory / files.CHECKPOINT_NAME)
     for key, value in checkpoint.provenance.items():
