@@ -196,8 +196,8 @@ def _cost(choice: Choice) -> str:
     costs = []
     if choice.hours is not None:
         minutes = choice.hours * 60
-        time = f"{choice.hours:.1f} h" if minutes >= 90 else f"{max(1, round(minutes))} min"
-        costs.append(f"about {time}")
+        about = f"about {choice.hours:.1f} h" if minutes >= 90 else f"about {round(minutes)} min"
+        costs.append(about if minutes >= 1 else "less than 1 min")
     if choice.disk_gb is not None:
         size = "less than 0.1" if choice.disk_gb < 0.05 else f"{choice.disk_gb}"
         costs.append(f"{size} GB of disk")
