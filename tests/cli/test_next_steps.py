@@ -50,16 +50,22 @@ def test_each_command_ends_with_the_next_one_and_its_options(
     data = ("--data-dir", corpus)
     done = shell.type("index", *config, *data, environment=folders)
     assert next_of(done) == [f"brainbrr cache build {shown} --data-dir {corpus}"]
+    # 0.4 hours of EEG are preprocessed within seconds.
+    assert "less than 1 min; " in shell.type("doctor", *config, environment=folders).stdout
     profile = (*config, "--profile", "dev")
     done = shell.type("cache", "build", *profile, *data, "--limit", 4, environment=folders)
     assert next_of(done) == [f"brainbrr cache build {shown} --profile dev --data-dir {corpus}"]
     done = shell.type("cache", "build", *profile, *data, environment=folders)
+    assert next_of(done) == [f"brainbrr manifest {shown} --profile dev"]
+    done = shell.type("cache", "status", *profile, environment=folders)
+    assert "manifest missing" in done.stdout
     assert next_of(done) == [f"brainbrr manifest {shown} --profile dev"]
     done = shell.type("manifest", *profile, environment=folders)
     assert "none, partial, full: windows without a seizure, with one in less than 0.99" in " ".join(
         done.stdout.split()
     )
     assert next_of(done) == [f"brainbrr train {shown} --profile dev"]
+    assert "manifest current" in shell.type("cache", "status", *profile, environment=folders).stdout
     done = shell.type("manifest", *profile, "--json", environment=folders)
     assert next_of(done) == []
     # What a variable sets need not be repeated.
