@@ -210,8 +210,8 @@ class WindowScorer:
         if rows < self.batch:
             signals = functional.pad(signals, (0, 0, 0, 0, 0, self.batch - rows))
         with (
-            # It sets what the whole process has, so that several threads must not.
-            nullcontext() if self._back is None else float32_products(),
+            # It changes a setting of the process, which several threads must not; a GPU has one.
+            float32_products() if self._threads is None else nullcontext(),
             torch.inference_mode(),
             torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
