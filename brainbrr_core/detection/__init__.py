@@ -21,6 +21,7 @@ from brainbrr_core.detection.infer import padded_window
 from brainbrr_core.detection.stitching import (
     RecordingStitcher,
     Stitcher,
+    check_finite,
     frame_count,
     stitch,
     window_starts,
@@ -30,6 +31,7 @@ __all__ = [
     "Finder",
     "RecordingStitcher",
     "Stitcher",
+    "check_finite",
     "confidences",
     "configured_point",
     "detect",

@@ -23,7 +23,7 @@ from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
 from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection.scorer import WindowScorer
-from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
+from brainbrr_core.detection.stitching import RecordingStitcher, Stitching, check_finite
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.scoring import ScoredRecording
@@ -78,10 +78,12 @@ def score_stored(
     """Run a network over recordings of the store: each with its scores and its annotation.
 
     Validations, evaluations and benchmarks all judge a network by what this gives. Parameters and
-    errors are those of :func:`recording_frames`.
+    errors are those of :func:`recording_frames`, and :class:`BrainbrrError` where a score of a
+    recording is not finite.
     """
     signals = ((recording, RecordingReader(store, recording)) for recording in recordings)
     for recording, scores in recording_frames(scorer, signals, window, stride, stitching):
+        check_finite(scores, recording.partition_key)
         yield with_scores(recording, scores)
 
 

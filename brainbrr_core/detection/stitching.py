@@ -13,8 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.constants import FRAME_SAMPLES
+from brainbrr_core.errors import BrainbrrError
 
 Stitching = Literal["average", "triangular", "max"]
+
+
+def check_finite(scores: NDArray[np.float32], where: str) -> None:
+    """Raise :class:`BrainbrrError` where a network's scores have NaN or infinity.
+
+    ``where`` names, in the message, the recording that they are of.
+    """
+    finite = np.isfinite(scores)
+    if not finite.all():
+        raise BrainbrrError(
+            f"{where}: the network gives NaN or infinity for {scores.size - int(finite.sum()):,} "
+            f"of {scores.size:,} scores: correct its forward pass, where something may be divided "
+            "by the spread of a flat channel, or leave the recording out"
+        )
 
 
 def frame_count(samples: int) -> int:
@@ -100,7 +115,9 @@ class Stitcher:
             np.maximum(self._held, scores, out=self._held)
             self._weights[:] = 1.0
         else:
-            self._held += self._weight * scores
+            # Infinities of both signs are told by check_finite, with the name of the recording.
+            with np.errstate(invalid="ignore"):
+                self._held += self._weight * scores
             self._weights += self._weight
         return frames
 
@@ -120,7 +137,8 @@ class Stitcher:
         sums[0] = self._open[0]
         samples = self._held[:final] / self._weights[:final]
         edges = np.arange(first + 1, first + sums.size) * FRAME_SAMPLES - self._start
-        sums += np.add.reduceat(samples, np.concatenate([[0], edges]))
+        with np.errstate(invalid="ignore"):
+            sums += np.add.reduceat(samples, np.concatenate([[0], edges]))
         whole = stop // FRAME_SAMPLES - first
         self._open = sums[whole:] if whole < sums.size else np.zeros(1)
         self._held = _shift(self._held, final, self._nothing)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from brainbrr_core.constants import FRAME_HZ
-from brainbrr_core.detection import Stitcher, padded_window, window_starts
+from brainbrr_core.constants import FRAME_HZ, RATE
+from brainbrr_core.detection import Stitcher, check_finite, padded_window, window_starts
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stream import EventStream, NewEvents
 from brainbrr_core.errors import BrainbrrError
@@ -184,6 +184,7 @@ class OnlineDetector:
         predictor = self._predictor
         window = padded_window(self._read, start, self._samples, predictor.window)
         [scores] = self._scorer.window_scores([window])
+        check_finite(scores, f"window at {start / RATE:g} s")
         self._windows += 1
         return self._lines(self._events.add(self._stitcher.add(start, scores)))
 

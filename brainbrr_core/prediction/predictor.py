@@ -20,7 +20,7 @@ from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection, Hardware, Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules, Precision
 from brainbrr_core.constants import RATE
-from brainbrr_core.detection import RecordingStitcher, configured_point, detect
+from brainbrr_core.detection import RecordingStitcher, check_finite, configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames, score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError
@@ -249,6 +249,11 @@ class Predictor:
                 share(1 / len(opened.scores.starts))
                 if opened.scores.complete:
                     frames = opened.scores.frames()
+                    try:
+                        check_finite(frames, opened.name)
+                    except BrainbrrError as error:
+                        yield key, error
+                        continue
                     events = detect(frames, opened.duration_s, self.detection, point)
                     yield key, opened.prediction(events, frames)
         yield from failed

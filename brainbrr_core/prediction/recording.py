@@ -145,6 +145,11 @@ class OpenRecording:
         self.scores = stitcher(self._chain.samples)
 
     @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self._recording.name)
+
+    @property
     def duration_s(self) -> float:
         """Seconds of the prepared signal."""
         return self._chain.samples / RATE

@@ -117,6 +117,16 @@ def test_there_are_events_to_compare(predictor: Predictor, tmp_path: Path) -> No
     assert len(offline(predictor, path, Normalization(first_s=30), at(0.55))) > 2
 
 
+def test_a_network_that_gives_no_number_is_named_with_the_time(tmp_path: Path) -> None:
+    predictor = random_predictor(tmp_path)
+    predictor.network.register_forward_hook(lambda _network, _inputs, logits: logits / 0)
+    given = Normalization(Statistics(np.zeros(19), np.full(19, 20.0)))
+    online = OnlineDetector(predictor, Fraction(256), (), at(0.55), given)
+    samples = digital_eeg(WINDOW_S + 1, 256).astype(np.float32) * np.float32(UNIT)
+    with pytest.raises(BrainbrrError, match=r"^window at 0 s: .* 5,120 of 5,120 scores: correct"):
+        online.push(samples)
+
+
 @pytest.mark.parametrize("rate", [256, 250])
 def test_a_moment_is_judged_within_the_stated_latency(predictor: Predictor, rate: int) -> None:
     digital = digital_eeg(150, rate, 4)

@@ -369,6 +369,27 @@ def test_a_recording_that_fails_while_its_windows_are_computed_fails_alone(tmp_p
     assert sum(shares) == pytest.approx(3)
 
 
+def test_a_recording_for_which_the_network_gives_no_number_fails_alone(tmp_path: Path) -> None:
+    """As one does that divides by the spread of a flat channel."""
+    quiet, loud = tmp_path / "quiet.edf", tmp_path / "loud.edf"
+    write_digital(quiet, digital_eeg(60, 256) // 500, 256)
+    write_digital(loud, digital_eeg(60, 256), 256)
+    predictor = random_predictor(tmp_path, 2)
+    given = Normalization(Statistics(np.zeros(19), np.full(19, 40.0)))
+    [(_, expected)] = predictor.predict_all([loud], POINT, given)
+
+    def divide(_network: nn.Module, windows: tuple[Tensor], logits: Tensor) -> Tensor:
+        return torch.where(windows[0].abs().amax((1, 2))[:, None] < 1, torch.nan, logits)
+
+    predictor.network.register_forward_hook(divide)
+    outcomes = dict(predictor.predict_all([quiet, loud], POINT, given))
+    refused, other = outcomes[quiet], outcomes[loud]
+    assert isinstance(refused, BrainbrrError)
+    assert str(refused).startswith(f"{quiet}: the network gives NaN or infinity for 480 of 480 ")
+    assert isinstance(other, Prediction) and isinstance(expected, Prediction)
+    assert other.events == expected.events
+
+
 def test_a_forward_reader_gives_what_the_chain_stores(tmp_path: Path) -> None:
     path = write_digital(tmp_path / "a.edf", digital_eeg(65, 200), 200)
     chain = Chain(open_source(path), random_predictor(tmp_path).preprocessing)

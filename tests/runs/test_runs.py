@@ -356,6 +356,16 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
     assert predictor.predict(Path(path), point).events == expected
 
 
+def test_a_network_that_gives_no_number_for_a_recording_is_named_with_it(ready: Ready) -> None:
+    settings, plan, manifest = ready
+    run = open_run(train(settings, log=quiet).directory)
+    predictor = Predictor.of(run, settings)
+    predictor.network.register_forward_hook(lambda _network, _inputs, logits: logits / 0)
+    recording = manifest.recordings[2]
+    with pytest.raises(BrainbrrError, match=f"^{recording.partition_key}: .* for [0-9,]+ of [0-9]"):
+        list(predictor.score_stored(plan.store, [recording]))
+
+
 def test_one_process_at_a_time_trains_a_run(ready: Ready) -> None:
     settings, _, manifest = ready
     directory = run_directory(settings.runs_dir, TrainingSettings.of(settings), manifest)
