@@ -28,6 +28,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import AnyNetwork, build_network, can_recompute_activations
+from brainbrr_core.model.compute_threads import ROWS_ON_CPU, threads_of_step
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.memory import OutOfMemory
 from brainbrr_core.training.loop import fit
@@ -42,6 +43,10 @@ _WARM, _TIMED = 3, 5
 _POSITIVE_FRACTION = 0.2
 #: Bytes of a parameter: its weight, gradient, two moments and average.
 _PARAMETER_BYTES = 5 * 4
+#: Bytes of a parameter's gradient in each thread that computes one.
+_GRADIENT_BYTES = 4
+#: Bytes of the samples of a window's channels and labels at one time.
+_SAMPLE_BYTES = 4 * (len(CHANNELS) + 1)
 #: On a CPU: memory of the libraries in bytes, and the memory of a step over that of its tensors,
 #: since convolutions need more (1.24 was measured).
 _LIBRARIES_BYTES, _STEP_OVER_TENSORS = 450_000_000, 1.25
@@ -72,6 +77,9 @@ class Tried:
 @dataclass(frozen=True, slots=True)
 class Fitting:
     """The most windows of a length that a step can have at a time; 0 where not even one fits.
+
+    On a CPU whose threads compute parts of a batch, they are those of a whole batch or, where not
+    all threads could have :data:`~brainbrr_core.model.compute_threads.ROWS_ON_CPU`, of a part.
 
     ``memory_gb`` is the memory of that step. Without ``windows_per_s`` it was calculated, not
     tried.
@@ -169,7 +177,10 @@ def _calculated_capacity(
     rows = []
     for window_s in lengths_s:
         network = build_network(step.model, window_s * RATE)
-        fixed = _LIBRARIES_BYTES + _PARAMETER_BYTES * sum(p.numel() for p in network.parameters())
+        threads = threads_of_step(network, step.hardware, torch.device("cpu"))
+        fixed = _LIBRARIES_BYTES + (_PARAMETER_BYTES + threads * _GRADIENT_BYTES) * sum(
+            parameter.numel() for parameter in network.parameters()
+        )
         for recompute in _ways(step.model):
             log(f"{_name(window_s, recompute)}: calculating")
             each = _STEP_OVER_TENSORS * peak_bytes(
@@ -178,10 +189,29 @@ def _calculated_capacity(
                 bfloat16=step.hardware.precision == "bfloat16",
                 recompute_activations=recompute,
             )
-            windows = max(0, int(((1 - MARGIN) * free - fixed) // each))
-            memory = (fixed + windows * each) / 1e9 if windows else None
+            windows, needed = _windows_in(
+                (1 - MARGIN) * free - fixed, each, _SAMPLE_BYTES * window_s * RATE, threads
+            )
+            memory = (fixed + needed) / 1e9 if windows else None
             rows.append(Fitting(window_s, recompute, windows, memory, None))
     return Capacity(describe_device(torch.device("cpu")).record(), free / 1e9, tuple(rows))
+
+
+def _windows_in(room: float, each: float, stored: float, threads: int) -> tuple[int, float]:
+    """How many windows a part of a batch, or a batch, may have on a CPU, and their memory in bytes.
+
+    While a window is computed, it takes ``each`` bytes; in its batch, which is longer in memory, it
+    takes ``stored`` bytes. Where ``threads`` compute at the same time, with all their
+    windows in ``room``, a batch may have as many as are stored in the rest.
+    """
+    most = max(0, int(room // (max(1, threads) * each)))
+    if not threads:
+        return most, most * each
+    computed = threads * ROWS_ON_CPU * each
+    in_batch = min(MOST, int((room - computed) // stored))
+    if in_batch < ROWS_ON_CPU:
+        return min(most, ROWS_ON_CPU), threads * min(most, ROWS_ON_CPU) * each
+    return in_batch, computed + in_batch * stored
 
 
 def _tried_capacity(

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import nn
 
-from brainbrr_core.configuration.settings import Compilation
+from brainbrr_core.configuration.settings import Compilation, Hardware
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.model.network import SeizureNetwork
@@ -50,7 +50,7 @@ class ComputeThreads:
 
     def __init__(self, parts: int = _MOST) -> None:
         processors = torch.get_num_threads()
-        self.count = max(1, min(parts, processors, _MOST))
+        self.count = _thread_count(parts)
         self._processors_each = max(1, processors // self.count)
         self._pool = ThreadPoolExecutor(
             self.count,
@@ -106,6 +106,23 @@ class ComputeThreads:
             finally:
                 for result in results:
                     result.cancel()
+
+
+def _thread_count(parts: int) -> int:
+    return max(1, min(parts, torch.get_num_threads(), _MOST))
+
+
+def threads_of_step(
+    network: nn.Module, hardware: Hardware, device: torch.device, processes: int = 1
+) -> int:
+    """How many threads compute parts of a training step's batch at the same time.
+
+    Each has up to :data:`ROWS_ON_CPU` windows. 0 where one part is computed after the other: on a
+    GPU, with several processes, and for a network that threads cannot share.
+    """
+    if device.type != "cpu" or processes > 1 or not may_be_shared(network, hardware.compile):
+        return 0
+    return _thread_count(-(-hardware.batch_size // ROWS_ON_CPU))
 
 
 def may_be_shared(network: nn.Module, compilation: Compilation) -> bool:

@@ -16,12 +16,14 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
+from brainbrr_core.model.compute_threads import ROWS_ON_CPU, threads_of_step
 from brainbrr_core.model.device import check_device
 from brainbrr_core.model.memory import fits_memory
 from brainbrr_core.progress import summarize_when_stopped
@@ -163,7 +165,7 @@ def fit(
     alone = group.world_size == 1
     with (
         fixed_arithmetic(hardware, device),
-        _fits_memory(hardware, group),
+        _fits_memory(network, hardware, device, group),
         listen(active=alone) as stop,
         ExitStack() as stack,
     ):
@@ -340,13 +342,20 @@ def _report(
     )
 
 
-def _fits_memory(hardware: Hardware, group: ProcessGroup) -> AbstractContextManager[None]:
+def _fits_memory(
+    network: nn.Module, hardware: Hardware, device: torch.device, group: ProcessGroup
+) -> AbstractContextManager[None]:
     """Turn an out-of-memory error into one line with the settings that need less memory."""
     share = hardware.batch_size // group.world_size
-    at_once = max(1, share // hardware.accumulate)
+    at_once = part = -(-share // hardware.accumulate)
+    threads = threads_of_step(network, hardware, device, group.world_size)
+    if threads:
+        part = min(part, ROWS_ON_CPU)
+        at_once = min(share, threads * part)
     remedies = []
-    if at_once > 1:
-        remedies.append(f"raise hardware.accumulate (now {hardware.accumulate})")
+    if part > 1:
+        parts = next(parts for parts in range(2, share + 1) if -(-share // parts) < part)
+        remedies.append(f"raise hardware.accumulate (now {hardware.accumulate}) to {parts} or more")
     if not hardware.recompute_activations:
         remedies.append("set hardware.recompute_activations: true")
     remedies.append(f"lower hardware.batch_size (now {hardware.batch_size}), which is another run")

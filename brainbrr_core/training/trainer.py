@@ -21,7 +21,7 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.compilation import clear_gradients, compiled
-from brainbrr_core.model.compute_threads import ROWS_ON_CPU, ComputeThreads, may_be_shared
+from brainbrr_core.model.compute_threads import ROWS_ON_CPU, ComputeThreads, threads_of_step
 from brainbrr_core.training.determinism import seed_step
 from brainbrr_core.training.distributed import ProcessGroup
 from brainbrr_core.training.loss import loss_of
@@ -191,13 +191,8 @@ class Trainer:
 
     def _compute_threads(self) -> ComputeThreads | None:
         """Threads for the parts of a batch; None where one part is computed after the other."""
-        if (
-            self.device.type != "cpu"
-            or self.group.world_size > 1
-            or not may_be_shared(self.network, self.hardware.compile)
-        ):
-            return None
-        return ComputeThreads(-(-self.hardware.batch_size // ROWS_ON_CPU))
+        threads = threads_of_step(self.network, self.hardware, self.device, self.group.world_size)
+        return ComputeThreads(threads) if threads else None
 
     def _parts_of(self, batch: Batch) -> list[_Part]:
         """The batch in ``hardware.accumulate`` parts, or smaller ones for several threads."""

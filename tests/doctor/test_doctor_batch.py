@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from brainbrr_core.doctor.batch import (
     Tried,
     attempt,
     capacity,
+    in_own_process,
     largest,
 )
 from brainbrr_core.errors import BrainbrrError
@@ -127,6 +129,23 @@ def test_parts_divide_the_batch() -> None:
     assert (advised.batch_size, advised.accumulate) == (15, 3)
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch computes with two threads, on however many processors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def _peak_gb(windows: int) -> float:
+    """The peak memory of this process, which trains two threads' steps of so many windows."""
+    torch.set_num_threads(2)
+    attempt(Trial(Model(preset="tiny"), Hardware(), Training(), 60, windows))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_on_a_cpu_the_batch_is_calculated_and_nothing_is_run(
     monkeypatch: pytest.MonkeyPatch, shell: Shell
 ) -> None:
@@ -134,14 +153,38 @@ def test_on_a_cpu_the_batch_is_calculated_and_nothing_is_run(
     monkeypatch.setattr(batch, "in_own_process", lambda *_: pytest.fail("a process was started"))
     values = json.loads(shell.type("doctor", "--batch", "--config", "smoke:cpu", "--json").stdout)
     plain, sparing = values["rows"]
-    each = peak_bytes(Model(preset="tiny"), 60)
-    parameters = 0.6e6
-    expected = (0.9 * 8e9 - 0.45e9 - 20 * parameters) / (1.25 * each)
-    assert abs(plain["windows"] - expected) < 2
-    assert plain["memory_gb"] < 7.2
-    assert sparing["windows"] > 2.5 * plain["windows"]
+    # Two threads have four windows each, and a batch of 1,024 is stored beside them.
+    each = 1.25 * peak_bytes(Model(preset="tiny"), 60)
+    parameters, stored = 0.6e6, 20 * 4 * 60 * 256
+    assert plain["windows"] == sparing["windows"] == 1024
+    fixed = 0.45e9 + (20 + 2 * 4) * parameters
+    assert plain["memory_gb"] == pytest.approx((fixed + 8 * each + 1024 * stored) / 1e9, rel=0.01)
+    assert sparing["memory_gb"] < plain["memory_gb"]
     assert plain["windows_per_s"] is None
     assert values["hardware"]["60"]["accumulate"] == 1
+    # With less memory, each thread has fewer windows, down to none.
+    for windows in (3, 1, 0):
+        free = (fixed + 2 * (windows + 0.5) * each) / 0.9
+        monkeypatch.setattr(batch, "usable_memory", lambda free=free: free)
+        done = shell.type("doctor", "--batch", "--config", "smoke:cpu", "--json")
+        told = json.loads(done.stdout)
+        assert told["rows"][0]["windows"] == windows
+        if windows:
+            assert told["rows"][0]["memory_gb"] == pytest.approx(
+                (fixed + 2 * windows * each) / 1e9, rel=0.01
+            )
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_memory_that_is_calculated_is_that_of_a_training() -> None:
+    """Of the process, with as many windows as are computed at the same time, and with more."""
+    step = TrainingStep(Model(preset="tiny"), Hardware(batch_size=16), Training())
+    [plain, _] = capacity(step, [60], log=lambda _line: None).rows
+    assert plain.memory_gb is not None
+    stored = 20 * 4 * 60 * 256 / 1e9
+    for windows in (16, 32):
+        calculated = plain.memory_gb - (plain.windows - windows) * stored
+        assert in_own_process(_peak_gb, windows) == pytest.approx(calculated, rel=0.15)
 
 
 def test_another_network_has_a_row_of_its_own_size(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,3 +290,39 @@ def test_too_little_memory_for_a_step_is_one_line(
     assert "\n" not in message
     for remedy in ("raise hardware.accumulate (now 1)", "recompute_activations"):
         assert (remedy in message) == (remedy in remedies)
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "at_once", "remedy"),
+    [
+        # 3 threads have 4 windows each, until 16 windows are in 6 parts: of 3 at most.
+        (1, 12, "raise hardware.accumulate (now 1) to 6 or more"),
+        (4, 12, "raise hardware.accumulate (now 4) to 6 or more"),
+        (8, 6, "raise hardware.accumulate (now 8) to 16 or more"),
+        (16, 3, None),
+    ],
+)
+def test_too_little_memory_counts_the_windows_that_threads_compute_at_once(
+    accumulate: int,
+    at_once: int,
+    remedy: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("can't allocate memory")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        network, batches = toy_network(), itertools.repeat(toy_batch(0, rows=16))
+        monkeypatch.setattr(type(network), "forward", full)
+        hardware = Hardware(batch_size=16, accumulate=accumulate)
+        with pytest.raises(BrainbrrError) as caught:
+            fit(network, lambda _: batches, toy_settings(2), hardware, tmp_path, FRACTION, ignore)
+    finally:
+        torch.set_num_threads(before)
+    message = str(caught.value)
+    assert f"a training step of 16 windows, {at_once} at once" in message
+    assert ("hardware.accumulate" in message) == (remedy is not None)
+    assert remedy is None or remedy in message
