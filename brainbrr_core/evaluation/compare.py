@@ -22,6 +22,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.configuration.differences import SettingDifference
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import (
+    EVALUATION,
     EvaluationResults,
     RecordingResult,
     read_results,
@@ -211,12 +212,13 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
     WorkRemains
         Where a run has no report on the split.
     BrainbrrError
-        Where the two were not scored on the same recordings and references, or have no such
-        primary figure.
+        Where the two were not scored on the same recordings and references, or by the same version
+        of the evaluation, or have no such primary figure.
     """
     folder_a, folder_b = report_folder(run_a, split), report_folder(run_b, split)
     a, b = _read_results(run_a, split), _read_results(run_b, split)
     _check_same_set(run_a, run_b, a, b)
+    _check_same_version(run_a, run_b, a, b)
     statistics_a, statistics_b = read_statistics(folder_a), read_statistics(folder_b)
     patients = len(statistics_a.patients)
     if statistics_a.patients != statistics_b.patients:
@@ -359,6 +361,18 @@ def _read_results(run: Path, split: str) -> EvaluationResults:
             f"no report in {folder}: run `brainbrr evaluate {shlex.quote(str(run))} --split "
             f"{split}{permission}`"
         ) from None
+
+
+def _check_same_version(
+    run_a: Path, run_b: Path, a: EvaluationResults, b: EvaluationResults
+) -> None:
+    versions = [results.provenance.get(EVALUATION, "before 7") for results in (a, b)]
+    if versions[0] != versions[1]:
+        raise BrainbrrError(
+            f"the figures of {run_a.name} and {run_b.name} do not compare: their reports on "
+            f"{a.split} are of evaluation version {versions[0]} and {versions[1]}; score both "
+            f"again with `brainbrr evaluate RUN --split {a.split}`"
+        )
 
 
 def _recording(a: RecordingResult, b: RecordingResult) -> Iterator[RecordingDisagreement]:

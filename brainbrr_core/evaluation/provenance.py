@@ -12,10 +12,11 @@ from pathlib import Path
 from brainbrr_core.detection.scorer import windows_at_once
 from brainbrr_core.evaluation.facts import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.evaluation.method import compilation_words
+from brainbrr_core.evaluation.results import EVALUATION
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model.device import check_device, describe_device
-from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.identity import EVALUATION_VERSION, ReportSettings
 from brainbrr_core.runs.record import MODEL, FitRecord, RunRecord
 from brainbrr_core.runs.run import Run
 
@@ -62,6 +63,7 @@ def provenance(
         "training took": f"{record.seconds:.0f} s",
         "hardware of the training": json.dumps(record.hardware, sort_keys=True),
         "hardware of the scoring": json.dumps(scored, sort_keys=True),
+        EVALUATION: str(EVALUATION_VERSION),
         "version of python": platform.python_version(),
         **{f"version of {name}": library_version(name) for name in _LIBRARIES},
     }

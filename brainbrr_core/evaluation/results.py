@@ -32,6 +32,8 @@ SECONDS_PER_HOUR = 3600.0
 RESULTS = "results.json"
 #: Version of the format, raised when the content of the results changes.
 FORMAT = 4
+#: The entry of a report's provenance with the version of scoring, detection and report.
+EVALUATION = "version of the evaluation"
 Points = tuple[tuple[float, float], ...]
 
 

@@ -14,6 +14,7 @@ from brainbrr_core.cli.app import app
 from brainbrr_core.cli.compare import print_comparison
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.compare import compare
+from brainbrr_core.evaluation.results import EVALUATION
 from brainbrr_core.runs.record import write_record
 from tests.support.run_records import recorded_run
 from tests.support.scored_patients import FOUND_A, FOUND_B, REFERENCE, many, scored, store_report
@@ -157,6 +158,25 @@ def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
     other = tmp_path / "other run"
     with pytest.raises(WorkRemains, match=re.escape(f"brainbrr evaluate '{other}' --split dev`")):
         compare(a, other, "dev")
+
+
+def test_reports_of_two_evaluation_versions_do_not_compare(tmp_path: Path) -> None:
+    scoring = many(lambda _: [(105, 125)])
+    of = [
+        replace(scoring, results=replace(scoring.results, provenance={EVALUATION: version}))
+        for version in ("7", "8")
+    ]
+    a, b = store_report(tmp_path / "a", of[0]), store_report(tmp_path / "b", of[1])
+    with pytest.raises(
+        BrainbrrError,
+        match="figures of a and b do not compare: their reports on dev are of evaluation version "
+        "7 and 8; score both again with `brainbrr evaluate RUN --split dev`",
+    ):
+        compare(a, b, "dev")
+    # Reports did not say it before.
+    with pytest.raises(BrainbrrError, match="of evaluation version 7 and before 7; score"):
+        compare(a, store_report(tmp_path / "c", scoring), "dev")
+    assert compare(a, store_report(tmp_path / "d", of[0]), "dev").better is None
 
 
 def test_the_judged_figure_is_named_with_its_error_rate(
