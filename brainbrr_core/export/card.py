@@ -79,7 +79,7 @@ def model_card(run: Run, use: Use, said: Statements, files: Sequence[str]) -> st
         ("Data", [*_data(run, said)]),
         ("Signal and detection", [*_method(run, use)]),
         ("Training", [*_training(run.record)]),
-        ("Scores", [*_scores(run)]),
+        ("Scores", [*_scores(run, use)]),
         ("Limits", _LIMITS),
     ]
     text = "".join(
@@ -189,15 +189,8 @@ def _before(training: EarlierTraining) -> str:
 
 
 def _method(run: Run, use: Use) -> Iterator[str]:
-    identity = run.record.identity
-    version = identity.preprocessing_version
-    yield f"Preprocessing version: `{version}`."
-    yield from method(
-        use.preprocessing,
-        use.detection,
-        identity.windows.length_s,
-        version if is_imported(version) else None,
-    )
+    yield f"Preprocessing version: `{run.record.identity.preprocessing_version}`."
+    yield from _steps(run, use)
     point, origin = threshold_of(run, use.detection, use.precision)
     tuned = run.threshold
     score = ""
@@ -205,6 +198,17 @@ def _method(run: Run, use: Use) -> Iterator[str]:
         score = f"; SzCORE event F1 on dev at it: {tuned.dev_f1:.3f}"
     # What the configuration says is the run's: the remark on a command is of no use here.
     yield f"Threshold: {point}; {origin.partition(';')[0]}{score}."
+
+
+def _steps(run: Run, use: Use) -> tuple[str, ...]:
+    """The signal chain and the steps of detection."""
+    version = run.record.identity.preprocessing_version
+    return method(
+        use.preprocessing,
+        use.detection,
+        run.record.identity.windows.length_s,
+        version if is_imported(version) else None,
+    )
 
 
 def _training(record: RunRecord) -> Iterator[str]:
@@ -222,14 +226,21 @@ def _training(record: RunRecord) -> Iterator[str]:
     )
 
 
-def _scores(run: Run) -> Iterator[str]:
-    scored = False
+def _scores(run: Run, use: Use) -> Iterator[str]:
+    scored, steps = False, set(_steps(run, use))
+    point, _ = threshold_of(run, use.detection, use.precision)
     for split in SCORED_SPLITS:
         results = _results(run, split)
         if results is None:
             continue
         scored = True
         yield f"On {split}: {_what(results)}."
+        if results.threshold.point != point or not steps <= set(results.method):
+            yield (
+                "These scores are of other settings of detection than those above, with the "
+                f"threshold {results.threshold.point}: `brainbrr evaluate` and another export "
+                "bring them up to date."
+            )
         estimates = key_figures(results)
         rows = [
             f"| {figure.title} | {estimate.value:,.{figure.digits}f} | "

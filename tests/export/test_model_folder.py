@@ -13,8 +13,11 @@ from safetensors.torch import load_file
 
 from brainbrr_core.configuration import Configuration, Model
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.facts import ThresholdChoice
+from brainbrr_core.evaluation.method import method
 from brainbrr_core.evaluation.results import RESULTS, report_folder
 from brainbrr_core.export.card import Statements
+from brainbrr_core.export.use import Use
 from brainbrr_core.files.one_process import only_writer
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model import build_network
@@ -22,6 +25,7 @@ from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.record import MODEL
 from brainbrr_core.runs.run import Run, open_model
 from brainbrr_core.runs.weights import load_tensors, save_model, save_tensors
+from brainbrr_core.scoring import OperatingPoint
 from tests.support.exported_models import (
     SECRET,
     assert_private,
@@ -125,6 +129,34 @@ def test_the_card_says_what_the_model_is_worth(
     assert "It is no medical device." in text
     for heading in ("Intended use", "How to use it", "Data", "Training", "Scores", "Limits"):
         assert f"\n## {heading}\n" in text
+
+
+def test_the_card_says_where_scores_are_of_another_threshold_than_the_model_has(
+    named: tuple[Run, Configuration], tmp_path: Path
+) -> None:
+    run, settings = named
+    use = Use(settings.preprocessing, settings.detection, settings.hardware.precision)
+    steps = method(use.preprocessing, use.detection, run.record.identity.windows.length_s)
+    report_folder(run.directory, "eval").mkdir()
+    said = "of other settings of detection than those above, with the threshold on at logit"
+    for number, (point, sentences, another) in enumerate(
+        [
+            (OperatingPoint(0.31, 0.12), steps, False),
+            (OperatingPoint(0.4, 0.12), steps, True),
+            # The same threshold after another smoothing.
+            (OperatingPoint(0.31, 0.12), steps[:1], True),
+        ]
+    ):
+        results = replace(
+            sample("eval"),
+            provenance={"weights (BLAKE3)": weights_hash(run)},
+            threshold=ThresholdChoice(point, "dev"),
+            method=sentences,
+        )
+        (report_folder(run.directory, "eval") / RESULTS).write_text(results.to_json())
+        card = (export(run, settings, tmp_path / f"model{number}") / "README.md").read_text()
+        assert "On eval: " in card
+        assert (said in card) is another
 
 
 def test_what_the_user_says_of_the_data_is_on_the_card(
