@@ -129,6 +129,7 @@ def status(
         from brainbrr_core.cache.clipping import clipping_lines
         from brainbrr_core.cache.plan import State, plan_profile
         from brainbrr_core.cache.status import status as describe
+        from brainbrr_core.cache.stored_settings import stored_settings
 
         settings = configuration(
             config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
@@ -165,6 +166,8 @@ def status(
             print(f"{reason}: {count(len(keys), 'recording')}")
             excluded = reason.startswith(f"{State.EXCLUDED}:")
             print_first(keys, f"brainbrr {'index --list' if excluded else 'cache build --dry-run'}")
+        for difference in stored_settings(plan, settings.preprocessing):
+            print(f"stored with {difference}")
         for line in clipping_lines(report.clipping):
             print(line)
         for version, size in report.other_versions.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 
@@ -25,14 +26,23 @@ def train_choice(options: str) -> Choice:
     return Choice("train on this cache", f"brainbrr manifest{options} && brainbrr train{options}")
 
 
+def options_of_index(options: str) -> str:
+    """Those of the options that `brainbrr index` takes, which indexes all of a corpus."""
+    return re.sub(r" --profile \S+", "", options)
+
+
 def reasons_choice(options: str) -> Choice:
     """List the reasons, where no recording can be used."""
-    return Choice("see why no recording can be used", f"brainbrr index --list{options}")
+    return Choice(
+        "see why no recording can be used", f"brainbrr index --list{options_of_index(options)}"
+    )
 
 
 def splits_choice(options: str) -> Choice:
     """See the splits, where one that a training needs has no seizure."""
-    return Choice("see which patients have seizures", f"brainbrr index --list{options}")
+    return Choice(
+        "see which patients have seizures", f"brainbrr index --list{options_of_index(options)}"
+    )
 
 
 def demo_choice() -> Choice:

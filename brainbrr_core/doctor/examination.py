@@ -46,6 +46,7 @@ from brainbrr_core.doctor.problems import (
     data_problems,
     file_system_problems,
     gpu_problems,
+    index_problems,
     machine_problems,
     power_line_problems,
 )
@@ -86,6 +87,10 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     plan, trouble = _plan(configuration.cache_root, partial(plan_profile, configuration))
     sources, preprocessing = configuration.corpus_sources, configuration.preprocessing
     folders = [source.data_dir for source in sources if source.data_dir is not None]
+    data_option = ""
+    if folders and sources[0].named_by == "--data-dir":
+        # Otherwise a variable or a file names it, and the next command reads that, too.
+        data_option = f" --data-dir {shlex.quote(redact(folders[0]))}"
     store = Store.derived(configuration.cache_root, configuration.preprocessing)
     basis = "measured on one recording, without the time to write it"
     if plan is not None:
@@ -127,11 +132,8 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     elif unusable:
         choices = [reasons_choice(configuration.options), demo_choice()]
     else:
-        # The folders of several corpora are in the configuration.
-        data_dir = configuration.data_dir
-        option = "" if data_dir is None else f" --data-dir {shlex.quote(redact(data_dir))}"
         options = configuration.options
-        choices = build_choices(options, option, bool(folders), extent, needed, speed, basis)
+        choices = build_choices(options, data_option, bool(folders), extent, needed, speed, basis)
     return Examination(
         machine,
         software,
@@ -144,6 +146,9 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
             *machine_problems(machine),
             *gpu_problems(configuration.hardware, gpu, software),
             *data_problems(sources),
+            *index_problems(
+                plan, sources, configuration.cache_root, configuration.options + data_option
+            ),
             *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
             *([lacking] if lacking else []),
             *power_line_problems(plan, configuration.preprocessing.notch_hz),

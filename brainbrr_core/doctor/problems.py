@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.configuration.settings import CorpusSource
+from brainbrr_core.corpus.changes import changes_of_corpora
 from brainbrr_core.corpus.index_file import missing_data_dir
 from brainbrr_core.corpus.summary import other_power_line
+from brainbrr_core.doctor.choices import options_of_index
 from brainbrr_core.doctor.estimate import Extent
 from brainbrr_core.doctor.facts import Cache, Graphics, Machine
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.filesystem import FileSystem, Kind
-
-if TYPE_CHECKING:
-    pass
 
 #: Below these a user waits or fails: MB/s written to a disk, GB free, files open at a time.
 SLOW_MB_S, LEAST_FREE_GB, LEAST_FILES = 100.0, 5.0, 1024
@@ -114,6 +114,29 @@ def data_problems(sources: Sequence[CorpusSource]) -> Iterator[str]:
             missing := missing_data_dir(source.data_dir, source.named_by)
         ):
             yield missing
+
+
+def index_problems(
+    plan: Plan | None, sources: Sequence[CorpusSource], cache_root: Path, options: str
+) -> Iterator[str]:
+    """Whether the corpora on this machine have changed since they were indexed.
+
+    Told by the names, sizes and times of files. A changed annotation makes no shard stale, and is
+    unknown to a training before the next index.
+    """
+    folders = [source.data_dir for source in sources]
+    if plan is None or not all(f is not None and Path(f).is_dir() for f in folders):
+        return
+    try:
+        found = changes_of_corpora(sources, cache_root, plan.index)
+    except BrainbrrError as error:
+        yield str(error)
+        return
+    if found:
+        yield (
+            f"the corpus has changed since it was indexed ({found}): run `brainbrr index"
+            f"{options_of_index(options)}`"
+        )
 
 
 def power_line_problems(plan: Plan | None, notch_hz: int) -> Iterator[str]:

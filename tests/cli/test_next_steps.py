@@ -65,6 +65,11 @@ def test_each_command_ends_with_the_next_one_and_its_options(
         done.stdout.split()
     )
     assert next_of(done) == [f"brainbrr train {shown} --profile dev"]
+    european = tmp_path / "european.yaml"
+    european.write_text("preprocessing: {notch_hz: 50}\n")
+    done = shell.type("cache", "status", "--config", f"dev:cpu:{european}", environment=folders)
+    assert "stale: version changed: 12 recordings" in done.stdout
+    assert "stored with preprocessing.notch_hz: 60 against 50" in done.stdout
     assert "manifest current" in shell.type("cache", "status", *profile, environment=folders).stdout
     done = shell.type("manifest", *profile, "--json", environment=folders)
     assert next_of(done) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from brainbrr_core.machine.disk import read_rate, write_rate
 from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system
 from brainbrr_core.training import preflight as preflight_module
 from brainbrr_core.training.preflight import disk_remarks
+from tests.support.shell import Shell
 from tests.support.small_run import small_config
 
 #: What Linux lists as mounted; HERE stands for the folder of the test.
@@ -130,7 +133,11 @@ def test_the_doctor_lists_the_choices_of_a_new_machine(settings: Configuration) 
     built = examination.choices[0]
     assert built.hours is not None
     assert 0 < built.hours < 0.1
-    assert f"--data-dir {settings.data_dir}" in built.command
+    # The file of the configuration names the folder; what an option names has to be given again.
+    assert "--data-dir" not in built.command
+    config = settings.options.removeprefix(" --config ")
+    given = load(Overrides(config=config, data_dir=str(settings.data_dir)))
+    assert f"--data-dir {settings.data_dir}" in examine(given).choices[0].command
     assert not settings.cache_root.exists()
 
 
@@ -154,6 +161,26 @@ def test_the_doctor_of_a_built_cache_says_train(settings: Configuration) -> None
     remark = half.choices[0].remark
     hours = sum(i.recording.duration_s for i in plan_profile(settings).to_build) / 3600
     assert f"{hours:.1f} h of EEG, by the index" in remark
+
+
+def test_the_doctor_says_that_the_corpus_has_changed_since_it_was_indexed(
+    settings: Configuration, shell: Shell
+) -> None:
+    """Annotations, too, which make no shard stale and of which a training would not know."""
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    assert not any("indexed" in warning for warning in examine(settings, look_only=True).warnings)
+    first, second = sorted(Path(str(settings.data_dir)).rglob("*.csv_bi"))[:2]
+    first.write_text(first.read_text() + "\n")
+    second.with_suffix(".edf").rename(second.with_name("other.edf"))
+    said = "has changed since it was indexed (1 added, 1 changed, 1 removed): run `brainbrr index"
+    assert any(said in warning for warning in examine(settings, look_only=True).warnings)
+    # It names a command that can be typed: that one takes no profile.
+    chosen = ("--config", small_config(settings.cache_root.parent), "--profile", "full")
+    told = shell.type("doctor", *chosen).stdout
+    [command] = re.findall(r"\(1 added, .*run `brainbrr (index.*)`", told)
+    # More than 5 % are gone.
+    assert shell.type(*shlex.split(command), "--force").returncode == 0
+    assert "indexed" not in shell.type("doctor", *chosen).stdout
 
 
 @pytest.mark.parametrize(
