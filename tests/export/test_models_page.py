@@ -23,6 +23,7 @@ PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 def lines_of(heading: str) -> list[list[str]]:
     """The command lines below a heading of the page."""
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert section, f"the page has no heading {heading!r}"
     blocks = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
@@ -41,7 +42,7 @@ def test_the_commands_that_export_and_copy_a_model_run(
     write_digital(work / "recording.edf", digital_eeg(31, 250, 5), 250)
     names = {"RUN": str(run.directory)}
     ran = []
-    for heading in ("A model folder", "Elsewhere", "Without brainbrr"):
+    for heading in ("A model folder", "Sharing a model", "Without brainbrr"):
         for number, (program, *words) in enumerate(lines_of(heading)):
             given = [
                 names.get(word, word).replace("s3://bucket", f"s3://{BUCKET}") for word in words
