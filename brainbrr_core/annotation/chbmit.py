@@ -22,6 +22,7 @@ from pathlib import Path
 from brainbrr_core.annotation.clock import clock_times, clock_words, seconds_after
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
+from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning
 
 _NAME = re.compile(r"file\s*name\s*:\s*(\S.*)", re.IGNORECASE)
@@ -89,7 +90,7 @@ def read(path: Path, edf: str) -> ParsedAnnotation | None:
 
     Raises ``OSError`` when it cannot be opened.
     """
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name, edf)
+    return parse(read_text(path), path.name, edf)
 
 
 #: O1 in chb12_28 and chb12_29: a zero for the letter.

@@ -16,6 +16,7 @@ from pathlib import Path
 from brainbrr_core.annotation import tuh
 from brainbrr_core.annotation.events import UNKNOWN, merge_overlapping
 from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
+from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
 
@@ -92,7 +93,7 @@ def without_free_text(text: str, is_channel: Callable[[str], bool]) -> str:
 
 def read(path: Path) -> ParsedAnnotation:
     """Read an ``lbl`` or ``lbl_bi`` file. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    return parse(read_text(path), path.name)
 
 
 def of_montage(parsed: ParsedAnnotation, signal_s: float | None) -> ParsedAnnotation:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
+from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning, label_of
 
 SUFFIX = "_a1.tsv"
@@ -31,7 +32,7 @@ _CELLS = 3
 
 def read(path: Path) -> ParsedAnnotation:
     """Read an ``_a1.tsv``. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    return parse(read_text(path), path.name)
 
 
 def parse(text: str, where: str) -> ParsedAnnotation:

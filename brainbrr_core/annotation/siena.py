@@ -35,6 +35,7 @@ from brainbrr_core.annotation.events import UNKNOWN
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order, on_signal
 from brainbrr_core.annotation.policy import CLOCK_MISMATCH_S, ROUNDING_S
+from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning, label_of
 
 _HEADING = re.compile(r"seizure\s*n\s*[.°]?\s*(\d+).*", re.IGNORECASE)
@@ -100,7 +101,7 @@ class SeizureList:
 
 def read(path: Path) -> SeizureList:
     """Read a list. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    return parse(read_text(path), path.name)
 
 
 def parse(text: str, where: str) -> SeizureList:

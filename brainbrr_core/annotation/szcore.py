@@ -16,6 +16,7 @@ from pathlib import Path
 from brainbrr_core.annotation.events import Event
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
+from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.annotation.times import duration_to, seconds_text
 from brainbrr_core.constants import BACKGROUND
@@ -49,13 +50,12 @@ def has_events(path: Path) -> bool:
 
     Raises ``OSError`` when it cannot be opened.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return _is_header(_cells(file.readline(_LONGEST_HEADER)))
+    return _is_header(_cells(read_text(path).partition("\n")[0][:_LONGEST_HEADER]))
 
 
 def read(path: Path, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:
     """Read an ``events.tsv``. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name, texts)
+    return parse(read_text(path), path.name, texts)
 
 
 def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from brainbrr_core.annotation import tuh
 from brainbrr_core.annotation.parsed import ParsedAnnotation
+from brainbrr_core.annotation.text_file import read_text
 
 _VERSION = re.compile(r"version\s*=\s*tse_v\S*")
 
@@ -29,7 +30,7 @@ def parse(text: str, where: str) -> ParsedAnnotation:
 
 def read(path: Path) -> ParsedAnnotation:
     """Read a ``tse`` or ``tse_bi`` file. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    return parse(read_text(path), path.name)
 
 
 def _as_csv(line: str) -> str:

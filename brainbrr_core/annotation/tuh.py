@@ -27,6 +27,7 @@ from brainbrr_core.annotation.parsed import (
     on_signal,
 )
 from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S, excludes
+from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning
 from brainbrr_core.annotation.times import seconds_text
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
@@ -124,7 +125,7 @@ def _mark(row: list[str], line: int, where: str, findings: list[Finding]) -> Mar
 
 def read(path: Path) -> ParsedAnnotation:
     """Read a ``csv`` or ``csv_bi`` file. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    return parse(read_text(path), path.name)
 
 
 def typed_events(annotation: ParsedAnnotation) -> list[Event]:

@@ -35,6 +35,7 @@ from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import append_line, is_same_file, target_name
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.locking import locked
+from brainbrr_core.machine.filesystem import real_path
 
 #: Files and folders of a version, in addition to its shards.
 MARKER = "brainbrr-version.json"
@@ -308,7 +309,7 @@ class Store:
 
         If the version is not writable, only runs of the runs folder count as its users.
         """
-        line = json.dumps({"run": str(directory.resolve()), "host": platform.node()})
+        line = json.dumps({"run": str(real_path(directory)), "host": platform.node()})
         with suppress(OSError):
             if line not in self._run_lines():
                 append_line(self.folder / RUNS, line)

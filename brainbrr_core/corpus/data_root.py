@@ -7,6 +7,7 @@ from pathlib import Path
 
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.several import corpora_of
+from brainbrr_core.machine.filesystem import real_path
 
 #: Folders that do not name a corpus: its subfolder ``edf``, and versions.
 _NOT_A_NAME = re.compile(r"edf|v?\d+(\.\d+)*", re.IGNORECASE)
@@ -56,5 +57,5 @@ def is_data_root(index: Index, folder: str) -> bool:
 
 
 def _without_edf(folder: str) -> str:
-    resolved = folder if "://" in folder else str(Path(folder).resolve())
+    resolved = folder if "://" in folder else str(real_path(Path(folder)))
     return resolved.rstrip("/").removesuffix("/edf")

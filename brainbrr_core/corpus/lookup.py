@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from brainbrr_core.corpus.patients import name_alone
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.edf.formats import suffix_of, without_suffix
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.nearest import nearest
 
 #: How many recordings a message lists at most.
@@ -87,6 +89,8 @@ def find_edf(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
     path = Path(name)
     has_suffix = suffix_of(path.name) != ""
     is_path = has_suffix and path.is_file()
+    if has_suffix and not is_path and os.path.lexists(path):
+        raise BrainbrrError(f"{path} is {_kind(path)}: give the path of an EDF")
     if has_suffix and path.is_absolute() and not is_path:
         raise BrainbrrError(f"there is no EDF at {path}: give its path, or a partition key")
     if not index_path(cache_root).is_file():
@@ -106,14 +110,21 @@ def find_edf(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
             return path, None
         raise
     if is_path:
-        same = (row for row in index if Path(row.path).resolve() == path.resolve())
-        return path, next(same, None)
+        real = real_path(path)
+        return path, next((row for row in index if real_path(Path(row.path)) == real), None)
     recording = find_recording(index, name)
     if recording.is_remote:
         raise BrainbrrError(
             f"{recording.path} is not on this machine: copy it here and give its path"
         )
     return Path(recording.path), recording
+
+
+def _kind(path: Path) -> str:
+    """What a path is that is there and is no file."""
+    if path.is_dir():
+        return "a folder"
+    return "a pipe or a device" if path.exists() else "a link to nothing"
 
 
 def _names_patient(name: str, patient: str) -> bool:

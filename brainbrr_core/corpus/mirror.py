@@ -24,6 +24,7 @@ from brainbrr_core.edf.source import Digital, EdfBytes, from_24_bits
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.state import FileState, Hashes
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.connect import open_remote
@@ -219,7 +220,7 @@ class MirroredFiles:
 
     def _path(self, name: str) -> Path:
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        if not real_path(path).is_relative_to(real_path(self.root)):
             raise BrainbrrError(
                 f"{self.url} has an object whose name is outside of it: {name!r}: remove it"
             )

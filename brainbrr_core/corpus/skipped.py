@@ -19,6 +19,8 @@ SKIPPED = {
     "not_of_layout": "an EDF, or a file of another format, that is no recording in this layout",
     "folder_not_of_layout": "a folder with recordings whose name is none of this layout, so that "
     "nothing in it is read: rename it if it belongs to the corpus",
+    "folder_named_edf": "a folder that is named like an EDF and has no recording directly in it: "
+    "unpack or copy it again",
     "hidden_edf": "a hidden file named like an EDF, as macOS creates next to each real one",
     "no_text": "its name is not UTF-8 or has control characters: rename it",
     "linked_again": "a link to a folder that is read by another path, or that contains the link",

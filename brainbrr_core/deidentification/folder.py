@@ -23,6 +23,7 @@ from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.one_process import only_writer
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.progress import progress
 
@@ -177,7 +178,7 @@ def check_apart(source: Path, out: Path) -> None:
     """Raise :class:`BrainbrrError` unless ``source`` exists and neither path lies in the other."""
     if not source.exists():
         raise BrainbrrError(f"no EDF and no folder at {source}: correct the path")
-    one, other = source.resolve(), out.resolve()
+    one, other = real_path(source), real_path(out)
     if one == other or one in other.parents or other in one.parents:
         raise BrainbrrError(
             f"{out} and {source} lie within each other: name a folder for the copies that does not"
@@ -202,6 +203,8 @@ def _listed(source: Path, copied: Copied) -> tuple[Path, list[PurePosixPath], li
             relative = PurePosixPath(Path(entry.path).relative_to(source).as_posix())
             if entry.name.startswith("."):
                 copied.left.append((relative.as_posix(), "hidden"))
+            elif not is_edf(entry.name) and not Path(entry.path).is_file():
+                copied.left.append((relative.as_posix(), "other"))
             else:
                 (edfs if is_edf(entry.name) else others).append(relative)
     if not edfs:

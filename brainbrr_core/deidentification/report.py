@@ -16,6 +16,7 @@ from brainbrr_core.deidentification.kinds import KINDS
 from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.machine.filesystem import real_path
 
 
 def as_json(copied: Copied) -> dict[str, JsonValue]:
@@ -42,7 +43,7 @@ def write_report(out: Path, copied: Copied) -> Path:
     Raises :class:`WorkRemains` where the folder cannot be written to.
     """
     # ``.`` has no name.
-    out = out.resolve()
+    out = real_path(out)
     stem = stem_of(out.name) if is_edf(out.name) else out.name
     text = json.dumps(as_json(copied), indent=1) + "\n"
     number = 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.filesystem import real_path
 
 #: What a patient's code becomes. No code of a hospital has this form.
 PSEUDONYM = re.compile(r"anon[0-9a-f]{12}")
@@ -104,8 +105,8 @@ def _read(path: Path) -> Secret:
 
 def check_location(path: Path, source: Path, out: Path) -> None:
     """Raise :class:`BrainbrrError` where the secret would lie within IN or OUT."""
-    resolved = path.resolve()
-    for folder in (source.resolve(), out.resolve()):
+    resolved = real_path(path)
+    for folder in (real_path(source), real_path(out)):
         if folder == resolved or folder in resolved.parents:
             raise BrainbrrError(
                 f"the secret {path} lies within {folder}, and would be given away with it: name "

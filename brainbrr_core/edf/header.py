@@ -203,6 +203,8 @@ def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
     if isinstance(file, DecodedFile):
         return file.header
     head = file.head(256)
+    if not head:
+        raise UnusableEdf("unreadable", "the file is empty")
     is_bdf = file.name.lower().endswith(".bdf")
     if head[:1] == b"\xff" and not is_bdf:
         raise UnusableEdf("bdf_file")
@@ -210,10 +212,16 @@ def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
         raise UnusableEdf("unreadable", "no BDF header")
     if not is_bdf and (len(head) < 256 or head[:8].strip() != b"0"):
         raise UnusableEdf("unreadable", "no EDF header")
-    count, header_bytes = _integer(head[252:]), _integer(head[184:192])
-    records = -1 if head[236:244].strip() == b"-1" else _integer(head[236:244])
+    count = _integer(head[252:], "the number of signals")
+    header_bytes = _integer(head[184:192], "the length of the header")
+    number = head[236:244]
+    records = -1 if number.strip() == b"-1" else _integer(number, "the number of data records")
     if count < 1 or header_bytes != 256 * (count + 1):
-        raise UnusableEdf("unreadable", "the header contradicts itself")
+        raise UnusableEdf(
+            "unreadable",
+            f"the header contradicts itself: its length is {header_bytes} bytes, and {count} "
+            f"signals need {256 * (count + 1)}",
+        )
     duration = head[244:252].strip(b" \0")
     if _DECIMAL.fullmatch(duration) is None:
         raise UnusableEdf("unreadable", "the header gives no possible duration of a data record")
@@ -251,10 +259,10 @@ def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
     return header
 
 
-def _integer(text: bytes) -> int:
+def _integer(text: bytes, what: str) -> int:
     stripped = text.strip(b" \0")
     if _INTEGER.fullmatch(stripped) is None:
-        raise UnusableEdf("unreadable", "a field of the header is not a number")
+        raise UnusableEdf("unreadable", f"{what} is not a number")
     return int(stripped)
 
 
@@ -280,7 +288,8 @@ def _signals(columns: bytes, count: int) -> tuple[EdfSignal, ...]:
         end = start + width * count
         fields[name] = [columns[at : at + width] for at in range(start, end, width)]
         start = end
-    samples = [_integer(text) for text in fields["samples"]]
+    what = "a signal's number of samples in a data record"
+    samples = [_integer(text, what) for text in fields["samples"]]
     texts = {
         name: [text.decode("latin-1").strip(" \0") for text in fields[name]]
         for name in (

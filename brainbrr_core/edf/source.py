@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +49,9 @@ class LocalEdf:
 
     def head(self, count: int) -> bytes:
         """The first ``count`` bytes, fewer where the file is shorter."""
+        # A pipe would be waited for.
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(self.path))
         with self.path.open("rb") as file:
             return file.read(count)
 

@@ -23,6 +23,7 @@ from scipy.special import betaincinv, gammaincinv
 from brainbrr_core.annotation import Event, uncovered
 from brainbrr_core.errors import BrainbrrError, cannot_read
 from brainbrr_core.evaluation.results import SECONDS_PER_HOUR
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.scoring import auroc, per_second, rank
 from brainbrr_core.scoring.bootstrap import LEVEL
 
@@ -278,7 +279,7 @@ def score_excerpts(
     by_file: dict[Path, list[ExcerptResult]] = {}
     results = []
     for row in rows:
-        file = row.file.resolve()
+        file = real_path(row.file)
         if file not in detections:
             detections[file] = detect(row.file)
         if row.stop_s > detections[file].duration_s:
@@ -311,9 +312,9 @@ def score_excerpts(
 
 def _check_disjoint(rows: Sequence[LabeledInterval]) -> None:
     """Raise :class:`BrainbrrError` where two intervals of a recording overlap."""
-    ordered = sorted(rows, key=lambda row: (row.file.resolve(), row.start_s, row.stop_s))
+    ordered = sorted(rows, key=lambda row: (real_path(row.file), row.start_s, row.stop_s))
     for one, following in pairwise(ordered):
-        if one.file.resolve() == following.file.resolve() and following.start_s < one.stop_s:
+        if real_path(one.file) == real_path(following.file) and following.start_s < one.stop_s:
             raise BrainbrrError(
                 f"{one.file}: the intervals {one.start_s:g} to {one.stop_s:g} s ({one.label}) and "
                 f"{following.start_s:g} to {following.stop_s:g} s ({following.label}) overlap: "

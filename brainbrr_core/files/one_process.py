@@ -11,6 +11,7 @@ from typing import IO
 from brainbrr_core.errors import BrainbrrError, cannot_write
 from brainbrr_core.files.atomic import is_same_file
 from brainbrr_core.locking import locked
+from brainbrr_core.machine.filesystem import real_path
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def only_writer(out: Path, refusal: str) -> Iterator[None]:
     or in ``out`` where only that is writable. Raises :class:`BrainbrrError` where neither is.
     """
     # ``.`` has no name.
-    target = out.resolve()
+    target = real_path(out)
     name = f".{target.name}.lock"
     with ExitStack() as lock:
         try:

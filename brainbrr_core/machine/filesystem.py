@@ -125,3 +125,11 @@ def is_wsl(release: Path = Path("/proc/sys/kernel/osrelease")) -> bool:
         return "microsoft" in release.read_text(encoding="utf-8").lower()
     except OSError:
         return False
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path without links; that of a link in a circle, or to nothing, has it.
+
+    ``Path.resolve`` raises ``RuntimeError`` for a circle before Python 3.13.
+    """
+    return Path(os.path.realpath(path))

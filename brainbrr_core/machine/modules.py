@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, all_suffixes
 from pathlib import Path
 
+from brainbrr_core.machine.filesystem import real_path
+
 #: Packages that are never a user's.
 _OWN = ("brainbrr_core", "brainbrr_pipeline")
 
@@ -99,7 +101,7 @@ def _folder(top: str) -> Path | None:
         return None
     package = [*(spec.submodule_search_locations or ())]
     inside = package[0] if package else spec.origin if spec.has_location else None
-    folder = Path(inside).resolve().parent if inside else None
+    folder = real_path(Path(inside)).parent if inside else None
     installed = {*sysconfig.get_paths().values(), *site.getsitepackages()}
     installed.add(site.getusersitepackages())
     return None if folder is None or str(folder) in installed else folder

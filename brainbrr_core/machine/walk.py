@@ -165,7 +165,7 @@ class _Walk:
             if entry.is_file(follow_symlinks=False):
                 files.append(entry)
                 continue
-            if not _is_folder(entry):
+            if not is_folder(entry):
                 files.append(entry)
                 if entry.is_symlink() and "." not in entry.name and not _exists(entry.path):
                     self._passed_over(BROKEN_LINK, entry.path)
@@ -180,7 +180,7 @@ class _Walk:
         return files, folders
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder or a link to one.
 
     Raises ``OSError`` where a link that may lead to a folder cannot be resolved.

@@ -13,6 +13,7 @@ from brainbrr_core.corpus.skipped import OF_ANNOTATIONS, Skipped
 from brainbrr_core.edf.formats import without_suffix
 from brainbrr_core.errors import BrainbrrError, cannot_write
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.machine.walk import as_text, is_utf8
 from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.normalization import Normalization
@@ -149,11 +150,11 @@ def check_targets(chosen: dict[Path, list[Path]]) -> None:
     No recording is written over, nor anything that describes one; no two recordings write one file;
     and nothing is written where the annotation of a recording belongs.
     """
-    taken = {path.resolve(): path for path in chosen}
+    taken = {real_path(path): path for path in chosen}
     for path, targets_of in chosen.items():
         for target in targets_of:
-            other = taken.setdefault(target.resolve(), path)
-            if target.resolve() == other.resolve():
+            other = taken.setdefault(real_path(target), path)
+            if real_path(target) == real_path(other):
                 raise BrainbrrError(f"{target} is a recording: give another OUT")
             if other is not path:
                 raise BrainbrrError(
@@ -163,17 +164,17 @@ def check_targets(chosen: dict[Path, list[Path]]) -> None:
 
 
 def _refuse_annotations(path: Path, targets_of: list[Path]) -> None:
-    folder = path.parent.resolve()
-    near = [t for t in targets_of if t.exists() or t.parent.resolve() == folder]
+    folder = real_path(path.parent)
+    near = [t for t in targets_of if t.exists() or real_path(t.parent) == folder]
     if not near:
         return
     layout = layout_around(path)
     recording = layout.describe_path(path.absolute())
-    companions = {one.resolve() for one in recording.companions} if recording else set()
+    companions = {real_path(one) for one in recording.companions} if recording else set()
     for target in near:
-        if target.exists() and target.resolve() in companions:
+        if target.exists() and real_path(target) in companions:
             raise BrainbrrError(f"{target} is there and describes {path.name}: give another OUT")
-        is_beside = target.parent.resolve() == folder
+        is_beside = real_path(target.parent) == folder
         if is_beside and layout.annotates(str(folder), target.name, {without_suffix(path.name)}):
             raise BrainbrrError(
                 f"{target} is where an annotation of {path.name} belongs, and detections there "

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.locking import locked
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.remote.interface import Document, ObjectState, Stopped, document_of
 from brainbrr_core.remote.retry import set_during
@@ -56,7 +57,7 @@ class FolderRemote:
             return {}
         states = {}
         try:
-            for listing in walk([top], above=self._root.resolve().parents):
+            for listing in walk([top], above=real_path(self._root).parents):
                 folder = Path(listing.folder).relative_to(self._root)
                 for entry in listing.files:
                     if not entry.name.startswith(".") and (state := _file_state(entry)):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from brainbrr_core.configuration.settings import DEFAULT_NETWORK, Model
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.nearest import nearest_names
 from brainbrr_core.runs.used_versions import RUN
 
@@ -197,7 +198,7 @@ def find_run_folder(run: str, runs_dir: Path) -> Path:
     """
     for folder in (Path(run), runs_dir / run):
         if folder.is_dir():
-            return folder.resolve()
+            return real_path(folder)
     if run in PRETRAINED:
         return PRETRAINED[run]
     names = [*PRETRAINED, *(folder.name for folder in finished_runs(runs_dir))]

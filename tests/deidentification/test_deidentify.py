@@ -475,9 +475,9 @@ def test_the_index_of_a_copy_has_the_labels_and_signals_of_its_source(
     [
         (lambda path: cut(path, lambda size: size // 2), "truncated_file: 4 of 12 data records"),
         (lambda path: cut(path, lambda _: 100), "unreadable: no EDF header"),
-        (lambda path: cut(path, lambda _: 0), "unreadable: no EDF header"),
+        (lambda path: cut(path, lambda _: 0), "unreadable: the file is empty"),
         (lambda path: cut(path, lambda _: 800), "no_samples: no whole data record"),
-        (lambda path: patch(path, 252, b"Anna", 4), "unreadable: a field of the header is not"),
+        (lambda path: patch(path, 252, b"Anna", 4), "unreadable: the number of signals is not"),
         (
             lambda path: patch_signal(path, 104, 8, 0, b"Anna"),
             "unreadable: a number of signal 1 is none",

@@ -102,6 +102,7 @@ def test_a_prediction_and_an_estimate_have_the_recordings_of_the_index(patients:
     paths, skipped = edf_files(patients)
     assert paths == [patients / f"{key}.edf" for key in WANTED]
     assert {item.kind for item in skipped} == {
+        "folder_named_edf",
         "hidden_edf",
         "hidden_folder",
         "linked_again",
@@ -119,6 +120,7 @@ def test_skipped_files_are_named(patients: Path, tmp_path: Path) -> None:
         ("linked_again", "pat0/loop/"),
         ("hidden_folder", ".git/"),
         ("linked_again", "pat1/deep/up/"),
+        ("folder_named_edf", "pat0/folder.edf/"),
     }
     assert all(item.kind in SKIPPED for item in index.skipped)
 

@@ -34,7 +34,8 @@ from brainbrr_core.edf.formats import (
     part_names,
 )
 from brainbrr_core.errors import BrainbrrError, check_exhausted
-from brainbrr_core.machine.walk import Listing, is_text, walk, why_not_entered
+from brainbrr_core.machine.filesystem import real_path
+from brainbrr_core.machine.walk import Listing, is_folder, is_text, walk, why_not_entered
 
 #: A recording with fewer seconds of seizure and background has no usable labels.
 _LEAST_KNOWN_S = 0.01
@@ -322,7 +323,7 @@ class Layout(ABC):
         """
         self.skipped = []
         # A link to a folder above must not be followed: its recordings would be in two splits.
-        above = (self.root, *self.root.resolve().parents)
+        above = (self.root, *real_path(self.root).parents)
         folders = self.folders()
         try:
             for listing in walk(folders, self._skip, above=above):
@@ -334,21 +335,26 @@ class Layout(ABC):
 
     def _skip_outside(self, folders: Sequence[Path], above: Sequence[Path]) -> None:
         """Report what has recordings beside the ``folders`` of the layout, which nothing reads."""
-        searched = {path.resolve() for path in folders}
+        searched = {real_path(path) for path in folders}
         with os.scandir(self.root) as entries:
             beside = sorted(entries, key=attrgetter("name"))
-        files = [entry.name for entry in beside if not entry.is_dir()]
+        files = [entry.name for entry in beside if not is_folder(entry)]
         for name in self._recordings_among(files):
             self._skip("not_of_layout", self.root / name)
         for name in in_other_case(files, self.lists(Folder(str(self.root), ()))):
             self._skip("other_case", self.root / name)
         for entry in beside:
             path = self.root / entry.name
+            if not is_folder(entry):
+                broken = Skipped.at("broken_link", Path(entry.name))
+                is_link = entry.is_symlink() and "." not in entry.name
+                if is_link and not path.exists() and broken not in self.skipped:
+                    self.skipped.append(broken)
+                continue
             if (
-                not entry.is_dir()
-                or entry.name in self.no_raw_data
+                entry.name in self.no_raw_data
                 or why_not_entered(entry.name) is not None
-                or path.resolve() in {*searched, *above}
+                or real_path(path) in {*searched, *above}
             ):
                 continue
             # A folder of another kind may be closed to this user.
@@ -380,6 +386,8 @@ class Layout(ABC):
                 self._skip("not_of_layout", folder.location(name))
             if file is not None:
                 yield with_parts(file)
+        if folder.below and is_edf(folder.below[-1]) and not edfs:
+            self._skip("folder_named_edf", f"{folder.path}/")
         for name in in_other_case(names, self.lists(folder)):
             self._skip("other_case", folder.location(name))
         for name in self.absent(folder, edfs):
