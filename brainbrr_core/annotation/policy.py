@@ -33,7 +33,11 @@ _EXCLUDES, _CORRECTED, _COUNTED = Consequence
 ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
     "unreadable_annotation": (_EXCLUDES, "the file cannot be opened"),
     "missing_header": (_EXCLUDES, "the row with the column names is missing or different"),
-    "no_rows": (_EXCLUDES, "the file has no rows: it is cut short"),
+    "no_rows": (
+        _EXCLUDES,
+        "the file has no rows: it is cut short, or lacks the row of background that a recording "
+        "without seizures needs",
+    ),
     "no_duration": (_EXCLUDES, "no usable `# duration` line: the start of the file is missing"),
     "malformed_row": (_EXCLUDES, "a row has too few cells, or a time that is not a number"),
     "unknown_label": (_EXCLUDES, "a label that is not in the list of labels"),
