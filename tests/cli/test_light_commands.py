@@ -10,6 +10,7 @@ from pathlib import Path
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.configuration.settings.section import Section
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.record import MODEL
 from brainbrr_core.runs.run import run_directory
@@ -98,6 +99,17 @@ def test_a_build_and_a_status_with_nothing_to_do_load_no_pandas(built: Configura
         assert status == 0, said
         # Arrow loads it where it is installed, to hand over values that are none of its own.
         assert not {"pandas", "scipy", "torch"} & set(loaded), command
+        # All of Arrow's functions, of which these commands use none.
+        assert "pyarrow.compute" not in loaded, command
+
+
+def test_a_section_of_the_settings_is_compiled_when_it_is_first_used() -> None:
+    class Own(Section):
+        number: int = 1
+
+    assert not Own.__pydantic_complete__
+    assert Own().number == 1
+    assert Own.__pydantic_complete__
 
 
 def test_the_list_of_runs_loads_no_torch(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import dagster as dg
@@ -13,12 +16,15 @@ import numpy as np
 import pytest
 from dagster._core.definitions.data_version import StaleStatus
 
+from brainbrr_core.cache import readiness
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.runs import run as runs
 from tests.support.pipeline_graph import CACHE, Graph, latest, wide_graph
+from tests.support.run_records import recorded_run
 from tests.support.small_run import small_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
@@ -259,6 +265,15 @@ def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
     assert latest(instance, "raw_edf_index").metadata["dagster/row_count"].value == 5
     of_manifest = latest(instance, "cache_manifest").metadata
     assert of_manifest["dagster/row_count"].value == 5 * shown["windows"]
+    # Two tables, as one of all columns would be wider than the page.
+    tables = {name: rows.records for name, rows in of_manifest.items() if hasattr(rows, "records")}
+    assert len(tables["splits"]) == len(tables["windows"]) > 0
+    assert not any("window" in name for row in tables["splits"] for name in row.data)
+    counted = [
+        sum(int(str(n)) for n in column(of_manifest, "windows", f"{share} seizure"))
+        for share in ("without", "partly", "fully")
+    ]
+    assert sum(counted) == 5 * shown["windows"]
     by_type = np.array(column(of_manifest, "seizures by type", "seizures"))
     assert by_type.sum() == 5 * shown["seizures"]
     balance = np.array(column(of_manifest, "class balance", "windows"))
@@ -310,6 +325,30 @@ def test_each_check_can_be_executed_by_itself(
         assert evaluation.check_name == key.name
         executed.add(key.name)
     assert len(executed) == 9
+
+
+def test_the_check_of_the_loss_shows_it_rounded(
+    one_built: Configuration,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 3)
+    recorded = recorded_run(tmp_path)
+    monkeypatch.setattr(readiness, "check", lambda _cache: SimpleNamespace(manifest=None))
+    key = dg.AssetCheckKey(dg.AssetKey("trained_model"), "loss_is_finite")
+    job = dg.define_asset_job("one_check", dg.AssetSelection.checks(key))
+    defs = dg.Definitions.merge(graph.defs(partitioned=True), dg.Definitions(jobs=[job]))
+    for loss, passed, shown in ((0.123456789, True, 0.12346), (math.inf, False, math.inf)):
+        fit = recorded.record.fit.model_copy(update={"last_loss": loss})
+        record = recorded.record.model_copy(update={"fit": fit})
+        run = replace(recorded, record=record)
+        monkeypatch.setattr(runs, "current_run", lambda *_, run=run: run)
+        result = defs.resolve_job_def("one_check").execute_in_process(
+            instance=instance, raise_on_error=False
+        )
+        (evaluation,) = result.get_asset_check_evaluations()
+        assert (evaluation.passed, evaluation.metadata["loss"].value) == (passed, shown)
 
 
 def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.configuration import Configuration, Overrides, Preprocessing, load
 from brainbrr_core.configuration.settings import Orchestration
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_pipeline import pending_work
 from brainbrr_pipeline.pending_work import split_evenly
 from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import Workspace
@@ -234,3 +237,21 @@ def test_all_automation_is_off_until_turned_on(
     # And nothing else would materialize anything.
     nodes = list(repository.asset_graph.asset_nodes)
     assert [node.automation_condition for node in nodes] == [None] * len(nodes)
+
+
+def test_a_tick_collects_no_garbage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collects: list[bool] = []
+
+    def note(*_: object) -> None:
+        collects.append(gc.isenabled())
+        raise BrainbrrError("enough")
+
+    monkeypatch.setattr(pending_work, "changes_of_corpora", note)
+    settings = load(
+        Overrides(config="smoke:cpu", data_dir=str(tmp_path), cache_root=str(tmp_path)), {}
+    )
+    assert gc.isenabled()
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(BrainbrrError, match="enough"):
+        pending_work.work_to_do(instance, settings)
+    assert collects == [False]
+    assert gc.isenabled()
