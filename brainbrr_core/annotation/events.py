@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -109,4 +110,4 @@ def seizure_seconds(events: Iterable[Event]) -> float:
     float
         Seconds.
     """
-    return sum(event.duration for event in merge_overlapping(events))
+    return math.fsum(event.duration for event in merge_overlapping(events))

@@ -7,6 +7,7 @@ samples, and the windows. It stores a digest of its inputs, by which a stale one
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ class ManifestRecording:
     @property
     def unknown_s(self) -> float:
         """Seconds that are neither seizure nor background."""
-        return sum(stop - start for start, stop in self.unknown)
+        return math.fsum(stop - start for start, stop in self.unknown)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import compress
@@ -112,7 +113,7 @@ def status(plan: Plan, settings: ManifestSettings) -> CacheStatus:
             splits[split] = SplitStatus(
                 selected=selected[split],
                 fresh=sum(of_split),
-                hours=round(sum(compress(seconds, of_split)) / 3600, 4),
+                hours=round(math.fsum(compress(seconds, of_split)) / 3600, 4),
                 windows=sum(compress(windows, of_split)),
             )
     states = Counter(item.state for item in plan.items)
@@ -124,7 +125,7 @@ def status(plan: Plan, settings: ManifestSettings) -> CacheStatus:
         states={state: states[state] for state in State},
         orphaned=len(plan.orphans),
         bytes=sum(item.bytes for item in plan.items),
-        hours=round(sum(seconds) / 3600, 4),
+        hours=round(math.fsum(seconds) / 3600, 4),
         windows=sum(windows),
         splits=splits,
         reasons=plan.reasons(),

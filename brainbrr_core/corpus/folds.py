@@ -6,6 +6,7 @@ folds: the splits of a fold replace those of its recordings where a network is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -159,7 +160,7 @@ class Folds:
             split: SplitTotals(
                 len(patients),
                 sum(patient.recordings for patient in patients),
-                sum(patient.seconds for patient in patients),
+                math.fsum(patient.seconds for patient in patients),
                 sum(patient.seizures for patient in patients),
             )
             for split, patients in people.items()
@@ -188,7 +189,7 @@ def _spread(
         target = min(range(folds), key=lambda n: (len(held_out[n]), seizures[n], n))
         held_out[target].append(name)
         seizures[target] += patients[name].seizures
-    seconds = [sum(patients[name].seconds for name in names) for names in held_out]
+    seconds = [math.fsum(patients[name].seconds for name in names) for names in held_out]
     silent = [name for name in usable if not patients[name].seizures]
     for name in sorted(silent, key=lambda name: (-patients[name].seconds, *chance(name))):
         target = min(range(folds), key=lambda n: (len(held_out[n]), seconds[n], n))

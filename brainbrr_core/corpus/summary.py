@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -217,4 +218,4 @@ def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> Recordi
 
 
 def _hours(seconds: Iterable[float]) -> float:
-    return round(sum(seconds) / 3600, 4)
+    return round(math.fsum(seconds) / 3600, 4)

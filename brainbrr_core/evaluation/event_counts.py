@@ -135,7 +135,7 @@ def outcomes_of(row: RecordingResult) -> list[SeizureOutcome]:
     outcomes = []
     for event in reference:
         hits = [hyp for hyp in hypothesis if hyp.stop > event.start and hyp.start < event.stop]
-        inside = sum(min(hit.stop, event.stop) - max(hit.start, event.start) for hit in hits)
+        inside = math.fsum(min(hit.stop, event.stop) - max(hit.start, event.start) for hit in hits)
         outcomes.append(
             SeizureOutcome(
                 row.partition_key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from brainbrr_core.evaluation.age_groups import ORDER
@@ -20,7 +21,7 @@ def group_rows(
         GroupRow(
             group,
             len(members),
-            sum(row.duration_s for row in members) / SECONDS_PER_HOUR,
+            math.fsum(row.duration_s for row in members) / SECONDS_PER_HOUR,
             round(sum(row.ovlp.reference for row in members)),
             figures(total(row.szcore for row in members)),
             total(row.ovlp for row in members),

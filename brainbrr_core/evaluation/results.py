@@ -450,7 +450,7 @@ class EvaluationResults:
     @property
     def hours(self) -> float:
         """Length of all scored recordings in hours, unknown time included."""
-        return sum(row.duration_s for row in self.recordings) / SECONDS_PER_HOUR
+        return math.fsum(row.duration_s for row in self.recordings) / SECONDS_PER_HOUR
 
     @property
     def seizures(self) -> int:

@@ -292,7 +292,7 @@ def expected_calibration_error(bins: Iterable[ReliabilityBin]) -> float:
         From 0 (calibrated) to 1; NaN without seconds.
     """
     filled = [score_bin for score_bin in bins if score_bin.seconds]
-    seconds = sum(score_bin.seconds for score_bin in filled)
+    seconds = math.fsum(score_bin.seconds for score_bin in filled)
     if not seconds:
         return math.nan
     gaps = math.fsum(

@@ -18,6 +18,7 @@ Without unknown time nothing of this has any effect.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class UnknownTime:
     @property
     def seconds(self) -> float:
         """Total length of the unknown time."""
-        return sum(stop - start for start, stop in self.spans)
+        return math.fsum(stop - start for start, stop in self.spans)
 
     def known_seconds(self, length_s: float) -> float:
         """Seconds of a recording of ``length_s`` that are not unknown."""

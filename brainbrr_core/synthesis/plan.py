@@ -312,9 +312,9 @@ def _seizures(
     lengths: list[float] = []
     for _ in range(wanted):
         length = math.exp(rng.uniform(math.log(shortest), math.log(longest)))
-        if not lengths or sum(lengths) + length <= duration_s / 3:
+        if not lengths or math.fsum(lengths) + length <= duration_s / 3:
             lengths.append(length)
-    free = duration_s - 2 * _MARGIN_S - sum(lengths) - _GAP_S * (len(lengths) - 1)
+    free = duration_s - 2 * _MARGIN_S - math.fsum(lengths) - _GAP_S * (len(lengths) - 1)
     seizures, position, used = [], _MARGIN_S, 0.0
     for length, offset in zip(lengths, np.sort(rng.uniform(0, free, len(lengths))), strict=True):
         start = position + float(offset) - used

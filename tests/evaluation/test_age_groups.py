@@ -97,7 +97,8 @@ def test_figures_of_each_group_are_those_of_its_patients_with_intervals_over_the
 def test_events_alone_have_the_same_figures_of_groups(tmp_path: Path) -> None:
     results = scored(of_groups()).results
     of_events = score_events((row.events for row in recordings()), age_groups=of_groups())
-    assert of_events.ages == results.ages
+    # As text, since an undefined figure is NaN, which equals nothing.
+    assert str(of_events.ages) == str(results.ages)
     names = {name for name in results.estimates if name.startswith("age.")}
     assert {name for name in of_events.estimates if name.startswith("age.")} == names
     for name in names:

@@ -146,7 +146,8 @@ def test_the_figures_are_those_of_an_evaluation_of_the_same_events() -> None:
     choice = ThresholdChoice(OperatingPoint(0.0, -1.0), None)
     evaluated = score(scored, split="dev", threshold=choice, provenance={}).results
     alone = score_events(reversed(pairs))
-    assert alone.outcomes == evaluated.outcomes
+    # As text, since NaN, the latency of a seizure that was missed, equals nothing.
+    assert str(alone.outcomes) == str(evaluated.outcomes)
     assert alone.counts == evaluated.counts
     assert set(alone.counts) > {
         "szcore_event",
