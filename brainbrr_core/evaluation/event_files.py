@@ -24,7 +24,7 @@ from brainbrr_core.annotation import (
     uncovered,
 )
 from brainbrr_core.annotation.edf_plus import ENDS
-from brainbrr_core.annotation.policy import excludes
+from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS, excludes
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import AnnotationTexts
 from brainbrr_core.constants import PROBABILITY_EDF
@@ -351,7 +351,12 @@ def _cut_to_signal(path: Path, parsed: ParsedAnnotation, duration_s: float) -> P
     fitted = on_signal(parsed, duration_s)
     for finding in fitted.findings:
         if excludes(finding.code):
-            raise BrainbrrError(
-                f"{path} cannot be scored: {finding}; correct the file or leave it out"
-            )
+            remedy = "correct the file or leave it out"
+            if finding.code == "no_rows":
+                remedy = (
+                    "of a recording without detections, write one row of background, or no file "
+                    "and score with `--unmatched empty`"
+                )
+            meaning = ANNOTATION_FINDINGS[finding.code][1]
+            raise BrainbrrError(f"{path} cannot be scored: {meaning} ({finding}): {remedy}")
     return fitted

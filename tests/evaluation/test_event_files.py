@@ -216,7 +216,14 @@ def test_time_that_a_reference_calls_neither_is_not_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("# duration = 600 secs\nchannel,start_time\n", "cannot be scored: "),
+        (
+            "# duration = 600 secs\nchannel,start_time\n",
+            "cannot be scored: the row with the column names is missing or different .*correct",
+        ),
+        (
+            "# duration = 600 secs\nchannel,start_time,stop_time,label,confidence\n",
+            "cannot be scored: the file has no rows.*row of background, or no file .*--unmatched",
+        ),
         (tuh.format_csv_bi(events([(590, 700)]), 600.0, "a"), "cannot be scored: .*event_outside"),
         (tuh.format_csv_bi(events([(1, 9)]), 500.0, "a"), "cannot be scored: .*duration_contra"),
         (tuh.format_csv_bi(events([(1, 9)]), 600.4, "a"), "the hypothesis is 600.4 s long, the"),
