@@ -351,7 +351,7 @@ def test_altered_remote_objects_are_not_pulled(
     assert len(world.shards(world.elsewhere)) == 6
 
 
-@pytest.mark.parametrize("at", [55, 98, 120])
+@pytest.mark.parametrize("at", [58, 98, 120])
 def test_two_builders_of_the_same_recordings_both_succeed(
     reference: Reference, tmp_path: Path, at: int
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from brainbrr_core.benchmark.network_cost import peak_bytes
+from brainbrr_core.benchmark.peak_memory import peak_mb
 from brainbrr_core.configuration import Hardware, Model, Overrides, Training, load
 from brainbrr_core.configuration.settings import NETWORKS
 from brainbrr_core.doctor import batch
@@ -142,7 +142,7 @@ def _peak_gb(windows: int) -> float:
     """The peak memory of this process, which trains two threads' steps of so many windows."""
     torch.set_num_threads(2)
     attempt(Trial(Model(preset="tiny"), Hardware(), Training(), 60, windows))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return peak_mb() / 1000
 
 
 @pytest.mark.usefixtures("two_threads")

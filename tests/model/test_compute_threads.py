@@ -89,7 +89,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_training(recompute: bool) -> 
 def test_parts_train_as_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Computed as a whole by torch's own backward pass, up to rounding."""
     parts, figures = trained(trainer_of(2))
-    monkeypatch.setattr("brainbrr_core.training.trainer.may_be_shared", lambda *_: False)
+    monkeypatch.setattr("brainbrr_core.model.compute_threads.may_be_shared", lambda *_: False)
     trainer = trainer_of(2)
     rows: list[int] = []
     trainer.network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
