@@ -21,8 +21,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	sed -i 's/^from dagster/$(FIND_PROJECT); &/' $(BIN)/dagster
 	touch $@
 
-# `dagster` of this environment finds the project in a shell without `eval "$(brainbrr env)"`, too.
-FIND_PROJECT := from brainbrr_pipeline.any_shell import find_project; find_project()
+# `dagster` of this environment finds the project in a shell without `eval "$(brainbrr env)"`, too,
+# and its commands, which are short, take no time to look for garbage.
+FIND_PROJECT := from brainbrr_core.machine.memory import collect_rarely; collect_rarely(); from brainbrr_pipeline.any_shell import find_project; find_project()
 
 # What pip chooses for an empty environment, without installing it. What a build adds to its
 # version (+cpu) is left out, so that each machine takes its own build of a release.

@@ -6,15 +6,11 @@ sets a variable through which this command and ``dagster asset list``, and no ot
 module.
 """
 
-import gc
-
+from brainbrr_core.machine.memory import collect_rarely
 from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.terminal import print_mistakes_last
 
+collect_rarely()
 print_mistakes_last()
 
 defs = build_defs(partitioned=False)
-
-# The process is short and keeps most of its objects. With the default thresholds, garbage
-# collection takes a fifth of the time of a run that has nothing to build.
-gc.set_threshold(200_000, 50, 50)

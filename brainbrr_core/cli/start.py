@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from brainbrr_core.machine.memory import no_collection, skip_last_collection
+
 
 def main() -> None:
     """Run the command line. While it is still being loaded, Ctrl+C ends it with one line, too."""
@@ -12,7 +14,9 @@ def main() -> None:
     handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if handled:
         signal.signal(signal.SIGINT, _end)
-    from brainbrr_core.cli.app import main as run
+    skip_last_collection()
+    with no_collection():
+        from brainbrr_core.cli.app import main as run
 
     if handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)

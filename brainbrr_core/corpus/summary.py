@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
@@ -134,19 +134,19 @@ def summarize(index: Index, seizure_labels: tuple[str, ...], notch_hz: int = 0) 
         The counts.
     """
     usual = {POWER_LINE.get(notch_hz)}
+    measured = [_measure(r, seizure_labels) for r in index]
+    splits = {
+        split: [row for row in measured if row.recording.split == split] for split in SPLITS
+    }
     findings = Counter(
         code
         for r in index
         for code in {finding.code for finding in r.findings} - {r.reason} - usual
     )
     return IndexSummary(
-        **asdict(_counts(index.recordings, seizure_labels)),
+        **asdict(_counts(measured)),
         layout=index.layout,
-        splits={
-            split: _counts([r for r in index if r.split == split], seizure_labels)
-            for split in SPLITS
-            if any(r.split == split for r in index)
-        },
+        splits={split: _counts(rows) for split, rows in splits.items() if rows},
         findings=dict(sorted(findings.items())),
         skipped=[item.path for item in index.skipped if item.kind in OF_EDFS],
         not_read={
@@ -194,10 +194,29 @@ def _by_kind(index: Index) -> dict[str, list[str]]:
     return paths
 
 
-def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> RecordingCounts:
-    rows = list(recordings)
-    usable = [row for row in rows if row.reason is None]
-    reasons = Counter(row.reason for row in rows if row.reason is not None)
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A recording, its number of seizures, and the seconds that are counted if it is usable."""
+
+    recording: Recording
+    seizures: int
+    seizure_s: float
+    unknown_s: float
+
+
+def _measure(recording: Recording, labels: tuple[str, ...]) -> _Measured:
+    usable = recording.reason is None
+    return _Measured(
+        recording,
+        len(recording.seizures(labels)),
+        recording.counted_seizure_s(labels) if usable else 0.0,
+        recording.unknown_s(labels) if usable else 0.0,
+    )
+
+
+def _counts(rows: Sequence[_Measured]) -> RecordingCounts:
+    usable = [row for row in rows if row.recording.reason is None]
+    reasons = Counter(row.recording.reason for row in rows if row.recording.reason is not None)
     unknown = set(reasons) - SIGNAL_REASONS.keys() - LABEL_REASONS.keys()
     if unknown:
         raise ValueError(f"reasons outside the closed list: {sorted(unknown)}")
@@ -207,13 +226,13 @@ def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> Recordi
         excluded=sum(number for code, number in reasons.items() if code in SIGNAL_REASONS),
         unlabeled=sum(number for code, number in reasons.items() if code in LABEL_REASONS),
         reasons=dict(sorted(reasons.items())),
-        patients=len({row.patient for row in rows}),
-        hours=_hours(row.duration_s for row in rows),
-        seizures=sum(len(row.seizures(labels)) for row in rows),
-        usable_hours=_hours(row.duration_s for row in usable),
-        usable_seizures=sum(len(row.seizures(labels)) for row in usable),
-        usable_seizure_hours=_hours(row.counted_seizure_s(labels) for row in usable),
-        usable_unknown_hours=_hours(row.unknown_s(labels) for row in usable),
+        patients=len({row.recording.patient for row in rows}),
+        hours=_hours(row.recording.duration_s for row in rows),
+        seizures=sum(row.seizures for row in rows),
+        usable_hours=_hours(row.recording.duration_s for row in usable),
+        usable_seizures=sum(row.seizures for row in usable),
+        usable_seizure_hours=_hours(row.seizure_s for row in usable),
+        usable_unknown_hours=_hours(row.unknown_s for row in usable),
     )
 
 

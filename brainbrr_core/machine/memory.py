@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+#: How many objects are made before the new ones are searched for garbage.
+_COLLECTED_AT = 500_000
 #: Parameters of glibc's ``mallopt`` (malloc.h).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 #: Advice of Linux's ``madvise`` (mman.h), and the size of the pages that it is about.
@@ -31,6 +34,24 @@ def no_collection() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def skip_last_collection() -> None:
+    """Let this process end without a last search for garbage, of which the system takes care.
+
+    It takes a seventh of the time of a run of Dagster that has nothing to build.
+    """
+    atexit.register(gc.freeze)
+
+
+def collect_rarely() -> None:
+    """Look for garbage rarely, and not at the end: for a process that keeps most of its objects.
+
+    To be called before other imports, in which most collections take place: with Python's default
+    thresholds they take a tenth of the time of a run of Dagster that has nothing to build.
+    """
+    gc.set_threshold(_COLLECTED_AT, 50, 50)
+    skip_last_collection()
 
 
 def release_arrow_memory() -> None:
