@@ -135,9 +135,7 @@ def summarize(index: Index, seizure_labels: tuple[str, ...], notch_hz: int = 0) 
     """
     usual = {POWER_LINE.get(notch_hz)}
     measured = [_measure(r, seizure_labels) for r in index]
-    splits = {
-        split: [row for row in measured if row.recording.split == split] for split in SPLITS
-    }
+    splits = {split: [row for row in measured if row.recording.split == split] for split in SPLITS}
     findings = Counter(
         code
         for r in index

@@ -205,7 +205,8 @@ def table(
         needed = at + room(first, stop, count, longest_s)
         if needed > start_s.shape[0]:
             larger_start, larger_stop = np.empty(2 * needed), np.empty(2 * needed)
-            larger_start[:at], larger_stop[:at] = start_s[:at], stop_s[:at]
+            for i in range(at):
+                larger_start[i], larger_stop[i] = start_s[i], stop_s[i]
             start_s, stop_s = larger_start, larger_stop
         at = time(first, stop, count, duration_s, shortest_s, longest_s, start_s, stop_s, at)
         offsets[k + 1] = at

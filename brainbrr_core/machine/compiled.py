@@ -21,6 +21,9 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 
     Where neither the installation nor the user's cache folder is writable, each process compiles
     for itself, which takes a few seconds and gives the same results.
+
+    A function copies element by element and not ``a[:n] = b``: numba would compile the message of
+    the error that shapes differ, which takes two seconds.
     """
     made = cache(lambda: _compile(function))
 

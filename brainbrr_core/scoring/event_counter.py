@@ -222,7 +222,8 @@ def _count_all(
                     same = False
                     break
             if same:
-                counts[k] = counts[k - 1]
+                for n in range(4):
+                    counts[k, n] = counts[k - 1, n]
                 continue
         # Events that unknown time leaves out are dropped one by one; then touching ones are merged.
         events = 0

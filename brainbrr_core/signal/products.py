@@ -143,17 +143,25 @@ def solve(
     ``system`` (n, n) must not be singular. For small systems: LAPACK is faster, but its last bits
     depend on the processor.
     """
-    count = system.shape[0]
-    rows = np.hstack((system, right))
+    count, width = system.shape[0], system.shape[0] + right.shape[1]
+    rows = np.empty((count, width))
+    for row in range(count):
+        for column in range(width):
+            rows[row, column] = (
+                system[row, column] if column < count else right[row, column - count]
+            )
     for n in range(count):
-        pivot = n + np.argmax(np.abs(rows[n:, n]))
-        for column in range(rows.shape[1]):
+        pivot = n
+        for row in range(n + 1, count):
+            if abs(rows[row, n]) > abs(rows[pivot, n]):
+                pivot = row
+        for column in range(width):
             rows[n, column], rows[pivot, column] = rows[pivot, column], rows[n, column]
-        for column in range(rows.shape[1] - 1, n - 1, -1):
+        for column in range(width - 1, n - 1, -1):
             rows[n, column] /= rows[n, n]
         for row in range(count):
             factor = rows[row, n]
             if row != n:
-                for column in range(n, rows.shape[1]):
+                for column in range(n, width):
                     rows[row, column] -= factor * rows[n, column]
     return rows[:, count:].copy()

@@ -188,8 +188,9 @@ def filter_in_place(
     flat = samples.reshape(-1)
     coefficients = np.empty((sections, 5))
     for section in range(sections):
-        coefficients[section, :3] = sos[section, :3]
-        coefficients[section, 3:] = sos[section, 4:]
+        for n in range(5):
+            # The denominator begins with 1.
+            coefficients[section, n] = sos[section, n if n < 3 else n + 1]
     work = np.empty((_PART, _LANES))
     kept = np.empty((sections, 2, _LANES))
     # Lanes without a channel repeat the last one: they write what that writes.
@@ -199,7 +200,8 @@ def filter_in_place(
         for lane in range(_LANES):
             rows[lane] = min(first + lane, channels - 1)
             for section in range(sections):
-                kept[section, :, lane] = state[section, rows[lane]]
+                for n in range(2):
+                    kept[section, n, lane] = state[section, rows[lane], n]
         for begin in range(0, count, _PART):
             size = min(_PART, count - begin)
             fours = size // _WIDTH
@@ -227,4 +229,5 @@ def filter_in_place(
                             kept[section, n, lane] = value if abs(value) > 1e-30 else 0.0
         for section in range(sections):
             for lane in range(min(_LANES, channels - first)):
-                state[section, first + lane] = kept[section, :, lane]
+                for n in range(2):
+                    state[section, first + lane, n] = kept[section, n, lane]
