@@ -22,7 +22,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # `dagster` of this environment finds the project in a shell without `eval "$(brainbrr env)"`, too,
-# and its commands, which are short, take no time to look for garbage.
+# and spends less of the time of its commands, which are short, on looking for garbage.
 FIND_PROJECT := from brainbrr_core.machine.memory import collect_rarely; collect_rarely(); from brainbrr_pipeline.any_shell import find_project; find_project()
 
 # What pip chooses for an empty environment, without installing it. What a build adds to its

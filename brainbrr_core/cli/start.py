@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from brainbrr_core.machine.memory import no_collection, skip_last_collection
+from brainbrr_core.machine.memory import collect_rarely
 
 
 def main() -> None:
@@ -14,9 +14,8 @@ def main() -> None:
     handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if handled:
         signal.signal(signal.SIGINT, _end)
-    skip_last_collection()
-    with no_collection():
-        from brainbrr_core.cli.app import main as run
+    collect_rarely()
+    from brainbrr_core.cli.app import main as run
 
     if handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -117,6 +118,24 @@ def test_no_step_reads_the_device_and_all_are_fetched_at_once(
     assert reads == ["tolist"]
     assert [step.step for step in steps] == [2, 3, 4, 5, 6]
     assert [step.names for step in steps] == [batch.names for batch in batches[1:]]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_no_step_leaves_garbage_that_would_keep_arrays(precision: str) -> None:
+    """Commands look for garbage rarely: what is in no cycle is freed without a search."""
+    hardware = Hardware.model_validate({"batch_size": 4, "precision": precision})
+    state = toy_trainer(toy_settings(50), hardware)
+    state.train_step(0, toy_batch(0))
+    state.fetch_metrics()
+    gc.collect()
+    gc.disable()
+    try:
+        for step in range(1, 6):
+            state.train_step(step, toy_batch(step))
+        state.fetch_metrics()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.filterwarnings("ignore:Grad strides do not match")
