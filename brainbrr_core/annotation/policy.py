@@ -38,7 +38,11 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
         "the file has no rows: it is cut short, or lacks the row of background that a recording "
         "without seizures needs",
     ),
-    "no_duration": (_EXCLUDES, "no usable `# duration` line: the start of the file is missing"),
+    "no_duration": (
+        _EXCLUDES,
+        "no usable `# duration` line: the start of the file is missing (of a `tse`: its rows leave "
+        "out a part of the recording, without background or seizure)",
+    ),
     "malformed_row": (_EXCLUDES, "a row has too few cells, or a time that is not a number"),
     "unknown_label": (_EXCLUDES, "a label that is not in the list of labels"),
     "stop_before_start": (_EXCLUDES, "an event stops before it starts"),
@@ -49,7 +53,8 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
     ),
     "duration_contradicts": (
         _EXCLUDES,
-        "the stated duration differs from that of the signal by more than 10 s",
+        "the stated duration differs from that of the signal, or from that of another row, by more "
+        "than 10 s",
     ),
     "not_listed": (
         _EXCLUDES,
@@ -163,7 +168,8 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
     ),
     "duration_mismatch": (
         _COUNTED,
-        "the stated duration differs from that of the signal by 1 to 10 s",
+        "the stated duration differs from that of the signal, or from that of another row, by 1 to "
+        "10 s",
     ),
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from brainbrr_core.annotation.events import Event
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
+from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S
 from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.annotation.times import duration_to, seconds_text
@@ -87,8 +88,14 @@ def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotati
         if mark is not None:
             marks.append(mark)
         stated = _number(row.get("recordingDuration", ""))
-        if duration is None and stated is not None and stated >= 0:
+        if stated is None or stated < 0:
+            continue
+        if duration is None:
             duration = stated, number
+        elif (difference := abs(stated - duration[0])) > ROUNDING_S:
+            code = "duration_contradicts" if difference > CONTRADICTION_S else "duration_mismatch"
+            detail = f"{stated:.2f} s, line {duration[1]} {duration[0]:.2f} s"
+            findings.append(Finding(code, f"{where}:{number}", detail))
     if not rows:
         findings.append(Finding("no_rows", where))
     if duration is None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.api.arguments import number_of, whole_number_of
 from brainbrr_core.api.in_memory import MontageSignal, is_raw, montage_signal
 from brainbrr_core.configuration import Hardware, Overrides, load
 from brainbrr_core.constants import RATE, MontageName
@@ -228,10 +229,12 @@ def load_model(
     BrainbrrError
         Where there is no such run or device, or the run is damaged or cannot be given recordings.
     """
-    if threshold is not None and not 0 < threshold < 1:
-        raise BrainbrrError(f"a threshold of {threshold:g} is no probability: give 0 < p < 1")
-    if batch is not None and batch < 1:
-        raise BrainbrrError(f"{batch} windows at a time are none: give at least 1")
+    if threshold is not None:
+        threshold = float(number_of(threshold, "threshold", "a probability"))
+        if not 0 < threshold < 1:
+            raise BrainbrrError(f"a threshold of {threshold:g} is no probability: give 0 < p < 1")
+    if batch is not None:
+        batch = whole_number_of(batch, "batch", 1)
     configured = load(
         Overrides(config=config, runs_dir=None if runs_dir is None else str(runs_dir))
     )

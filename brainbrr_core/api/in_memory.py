@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
+from brainbrr_core.api.arguments import names_of, number_of
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import BLOCK_S, MontageName
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.edf.channels import composition, match_labels
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import LOWEST_FULL_RATE
-from brainbrr_core.edf.units import LARGEST_STEP_UV
+from brainbrr_core.edf.units import LARGEST_STEP_UV, LARGEST_UV
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.signal.derivation import add_up
 from brainbrr_core.signal.resampling import UnsupportedRate, design
@@ -164,10 +165,14 @@ class MontageSignal:
 
     def _microvolts(self, positions: list[int], start: int, stop: int) -> NDArray[np.float64]:
         values = self._read(positions, start, stop)
-        if not np.isfinite(values).all():
-            row, column = np.argwhere(~np.isfinite(values))[0]
+        # The signal chain computes in float32.
+        possible = np.abs(values) <= LARGEST_UV
+        if not possible.all():
+            row, column = np.argwhere(~possible)[0]
+            value = values[row, column]
+            what = f"{value:g} µV" if math.isfinite(value) else "no number"
             raise BrainbrrError(
-                f"{self.name}: {self._labels[positions[row]]!r} has no number at "
+                f"{self.name}: {self._labels[positions[row]]!r} has {what} at "
                 f"{float((start + column) / self.rate):g} s: cut that part out, or mark the "
                 "channel as bad"
             )
@@ -197,6 +202,7 @@ def montage_signal(
     Raises :class:`BrainbrrError` where it does not have the channels of the montage, or lacks what
     an array needs.
     """
+    bads = names_of(bads, "bads")
     if is_raw(signal):
         if rate is not None or channels is not None:
             raise BrainbrrError(
@@ -212,6 +218,14 @@ def _of_raw(
 ) -> MontageSignal:
     from mne.io.constants import FIFF
 
+    from brainbrr_core.edf.decoded import marked_gaps
+
+    gaps = marked_gaps(raw)
+    if gaps:
+        raise BrainbrrError(
+            f"the recording: {SIGNAL_REASONS['discontinuous']} ({len(gaps)} gaps, the first at "
+            f"{gaps[0]:g} s): crop it there, and use each part by itself"
+        )
     names = _as_in_the_file(raw.ch_names)
     by_name = dict(zip(raw.ch_names, names, strict=True))
 
@@ -264,7 +278,8 @@ def _of_array(
             "an array does not say its channels: give channels, the names of its rows, such as "
             "['Fp1', 'F3', ...]"
         )
-    if isinstance(channels, str) or len(channels) != len(data):
+    channels = names_of(channels, "channels")
+    if len(channels) != len(data):
         turned = len(channels) == data.shape[1]
         raise BrainbrrError(
             f"an array of the shape {data.shape} has {len(data)} rows and channels names "
@@ -272,7 +287,9 @@ def _of_array(
         )
 
     def read(positions: list[int], start: int, stop: int) -> NDArray[np.float64]:
-        return data[positions, start:stop].astype(np.float64)
+        # What is masked has no value, and a matrix has no rows of its own.
+        values = np.ma.filled(data[positions, start:stop].astype(np.float64), np.nan)
+        return np.asarray(values)
 
     return MontageSignal(
         "the array",
@@ -287,11 +304,12 @@ def _of_array(
 
 
 def _rate(rate: float | Fraction) -> Fraction:
-    if isinstance(rate, Fraction):
-        return rate
-    if not (math.isfinite(rate) and rate > 0):
-        raise BrainbrrError(f"a rate of {rate:g} Hz is not possible: give samples per second")
-    return Fraction(rate).limit_denominator(_LARGEST_DENOMINATOR)
+    per_second = number_of(rate, "rate", "samples per second")
+    if not (math.isfinite(per_second) and per_second > 0):
+        raise BrainbrrError(f"a rate of {rate} Hz is not possible: give samples per second")
+    if isinstance(per_second, Fraction):
+        return per_second
+    return Fraction(per_second).limit_denominator(_LARGEST_DENOMINATOR)
 
 
 def _as_in_the_file(names: Sequence[str]) -> list[str]:

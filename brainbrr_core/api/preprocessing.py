@@ -97,7 +97,12 @@ def preprocess(
 
 def settings_with(settings: Preprocessing | None, montage: MontageName | None) -> Preprocessing:
     """The settings of the chain, with a montage where one is named."""
-    chosen = settings or Preprocessing()
+    chosen = Preprocessing() if settings is None else settings
+    if not isinstance(chosen, Preprocessing):
+        raise BrainbrrError(
+            f"settings is a {type(chosen).__name__}: give a Preprocessing of "
+            "brainbrr_core.configuration"
+        )
     if montage is None:
         return chosen
     if montage not in MONTAGES:

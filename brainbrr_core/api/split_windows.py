@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import Sampler as TorchSampler
 
+from brainbrr_core.api.arguments import whole_number_of
 from brainbrr_core.api.stored_corpus import open_store
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import outdated_recordings, read_manifest
@@ -47,9 +49,9 @@ class EpochBatches(TorchSampler[list[int]]):
     def __init__(
         self, rows: NDArray[np.int64], size: int, sampling: BalancedSampling | None, seed: int
     ) -> None:
-        if size < 1:
-            raise BrainbrrError(f"a batch of {size} windows is empty: give at least 1")
-        self._rows, self._size, self._sampling, self._seed = rows, size, sampling, seed
+        self._rows, self._sampling = rows, sampling
+        self._size = whole_number_of(size, "batch_size", 1)
+        self._seed = whole_number_of(seed, "seed", 0)
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -112,12 +114,17 @@ class SplitWindows:
         Raises
         ------
         BrainbrrError
-            Where no window of the split has a seizure, so that there is nothing to balance.
+            Where no window of the split has a seizure, so that there is nothing to balance, or
+            a size or seed is no such number.
         WorkRemains
             Where a shard is missing, damaged, or not the one that the manifest names.
         """
         balanced = None
         if sampling is not None:
+            if not isinstance(sampling, Sampling):
+                raise BrainbrrError(
+                    f"sampling is {sampling!r}: give a Sampling of brainbrr_core.configuration"
+                )
             balanced = BalancedSampling.of(self.manifest, sampling, self._split)
         return DataLoader(
             _Pairs(WindowDataset(self.manifest, self._store)),
@@ -184,7 +191,7 @@ def open_windows(
     if config is not None:
         raise BrainbrrError("config says what the folds are: give a fold, too, or leave it out")
     store = Store(Path(root), open_store(root, version).version)
-    paths = sorted((store.folder / MANIFESTS).glob(f"{profile}-*.parquet"))
+    paths = sorted((store.folder / MANIFESTS).glob(escape(f"{profile}-") + "*.parquet"))
     if not paths:
         raise WorkRemains(
             f"no manifest of profile {profile} in {store.folder}: run `brainbrr manifest --profile "

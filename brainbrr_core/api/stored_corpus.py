@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.api.arguments import number_of
 from brainbrr_core.cache.shard import BATCH_BLOCKS, BLOCK_SAMPLES, DamagedShard, Shard, ShardHeader
 from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import RATE
@@ -35,7 +36,8 @@ class StoredCorpus:
     """The recordings of one version of a store.
 
     Only what is asked for is read, and every sample is verified. Nothing is ever written. Keys may
-    be partition keys, file names, or whatever they end in, as long as one recording is meant.
+    be partition keys, file names, or whatever they end in, as long as one recording is meant, and
+    the path of a recording as the index has it.
 
     Attributes
     ----------
@@ -70,31 +72,33 @@ class StoredCorpus:
         """Partition keys of the stored recordings, sorted."""
         return tuple(sorted(self._store.shard_keys() & self.index.by_key().keys()))
 
-    def recording(self, key: str) -> Recording:
+    def recording(self, key: str | Path) -> Recording:
         """What the index has of a recording: patient, split, duration, reasons, and so on.
 
         Raises :class:`BrainbrrError` where no recording, or more than one, has this name.
         """
-        return find_recording(self.index, key)
+        if not isinstance(key, str | Path):
+            raise BrainbrrError(f"{key!r} names no recording: give one of its keys")
+        return find_recording(self.index, str(key))
 
-    def events(self, key: str) -> tuple[Event, ...]:
+    def events(self, key: str | Path) -> tuple[Event, ...]:
         """The annotated events of a recording, in order, in seconds from its start.
 
         The label of a seizure is its type; ``unknown`` is neither seizure nor background.
         """
         return self.recording(key).events
 
-    def findings(self, key: str) -> tuple[Finding, ...]:
+    def findings(self, key: str | Path) -> tuple[Finding, ...]:
         """Irregularities of the files of a recording."""
         return self.recording(key).findings
 
-    def header(self, key: str) -> ShardHeader:
+    def header(self, key: str | Path) -> ShardHeader:
         """What the shard of a recording says: channels, length, statistics, origin."""
         return self._open(self.recording(key).partition_key)[0].header
 
     def read(
         self,
-        key: str,
+        key: str | Path,
         start_s: float = 0.0,
         stop_s: float | None = None,
         unit: Unit = "uV",
@@ -103,7 +107,7 @@ class StoredCorpus:
 
         Parameters
         ----------
-        key : str
+        key : str or pathlib.Path
             The recording.
         start_s, stop_s : float, optional
             The interval in seconds; by default to the end. What lies outside the recording is left
@@ -119,22 +123,22 @@ class StoredCorpus:
         Raises
         ------
         BrainbrrError
-            Where there is no such recording or no µV (an imported version, or one in which each
-            block has its own mean and deviation).
+            Where there is no such recording, a time is no number, or there are no µV (an imported
+            version, or one in which each block has its own mean and deviation).
         WorkRemains
             Where the recording is not stored, or its shard is damaged.
         """
         check_unit(unit)
         partition_key = self.recording(key).partition_key
         header = self.header(partition_key)
-        first = min(max(round(start_s * RATE), 0), header.samples)
+        first = _sample("start_s", start_s, header)
         stop = header.samples
         if stop_s is not None:
-            stop = min(max(round(stop_s * RATE), first), stop)
+            stop = max(_sample("stop_s", stop_s, header), first)
         signal = self._stored(partition_key, first, stop).astype(np.float32) * np.float32(SCALE)
         return signal if unit == "sd" else _microvolts(signal, header)
 
-    def to_mne(self, key: str) -> mne.io.RawArray:
+    def to_mne(self, key: str | Path) -> mne.io.RawArray:
         """A recording as MNE has it: volts, channels with positions, annotations of its seizures.
 
         The date of the recording and the patient are left out. Raises as :meth:`read` does.
@@ -215,6 +219,8 @@ def open_store(root: str | Path, version: str | None = None) -> StoredCorpus:
     BrainbrrError
         Where the root has no such version, or several and none is named.
     """
+    if Path(root).exists() and not Path(root).is_dir():
+        raise BrainbrrError(f"{root} is no folder: give the root of a cache")
     versions = stored_versions(root)
     if not versions:
         raise BrainbrrError(
@@ -258,6 +264,12 @@ def in_microvolts(signal: NDArray[np.float32], statistics: Statistics) -> NDArra
         values.astype(np.float32)[:, None] for values in (statistics.deviation, statistics.mean)
     )
     return signal * deviation + mean
+
+
+def _sample(what: str, seconds: float, header: ShardHeader) -> int:
+    """The sample of a recording at a time, its first or last one for a time outside of it."""
+    samples = number_of(seconds, what, "seconds") * RATE
+    return round(min(max(samples, 0), header.samples))
 
 
 def _microvolts(signal: NDArray[np.float32], header: ShardHeader) -> NDArray[np.float32]:

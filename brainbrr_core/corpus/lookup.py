@@ -28,7 +28,7 @@ def find_recording(index: Index, name: str) -> Recording:
         The index of the corpus.
     name : str
         A partition key, or its end: whole folders and file name, or only the last characters. It
-        may end in ``.edf`` or the suffix of another format.
+        may end in ``.edf`` or the suffix of another format. Also the whole path that the index has.
 
     Returns
     -------
@@ -45,6 +45,10 @@ def find_recording(index: Index, name: str) -> Recording:
     ending = without_suffix(name).strip("/")
     if ending in by_key:
         return by_key[ending]
+    if Path(name).is_absolute():
+        at_path = next((row for row in index if row.path == name), None)
+        if at_path is not None:
+            return at_path
     whole = [key for key in by_key if key.endswith(f"/{ending}")]
     meant = whole or [key for key in by_key if ending and key.endswith(ending)]
     if len(meant) == 1:

@@ -14,6 +14,7 @@ from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA, MontageName
 from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.raw import calibration
 from brainbrr_core.edf.source import Digital
+from brainbrr_core.edf.units import LARGEST_UV
 from brainbrr_core.signal.derivation import (
     BipolarMatch,
     Sum,
@@ -189,11 +190,11 @@ class MontageChannels:
         return exact.astype(np.float32) if self.sums is None else add_up(self.sums, exact)
 
     def _check_finite(self, samples: NDArray[np.float64]) -> None:
-        """Raise :class:`UnusableEdf` where samples (signals, n) are not numbers, or infinite."""
+        """Raise :class:`UnusableEdf` where samples (signals, n) are not numbers, or too large."""
         odd = [
             name
             for name, own in zip(self.signals, samples, strict=True)
-            if not np.isfinite(own).all()
+            if not (np.abs(own) <= LARGEST_UV).all()
         ]
         if odd:
             raise UnusableEdf("not_finite", ", ".join(odd))

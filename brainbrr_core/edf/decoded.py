@@ -280,12 +280,7 @@ class MneFile(DecodedFile):
 
     def _check_gaps(self, rate: Fraction) -> None:
         """Raise :class:`UnusableEdf` where the file says that samples are missing in between."""
-        annotations, first = self._raw.annotations, float(self._raw.first_time)
-        gaps = sorted(
-            float(onset) - first
-            for onset, text in zip(annotations.onset, annotations.description, strict=True)
-            if _GAP.fullmatch(str(text)) and float(onset) - first > 0.5 / float(rate)
-        )
+        gaps = marked_gaps(self._raw)
         if suffix_of(self.name) == ".lay":
             gaps += _persyst_gaps(main_text(self.path), rate)
         if self._stated is not None:
@@ -313,6 +308,21 @@ class MneFile(DecodedFile):
                 raise UnusableEdf("unreadable", f"{name} has more samples than its header says")
             if size < whole or (count and size % (count * channels)):
                 raise UnusableEdf("truncated_file", f"{name} does not end with a whole sample")
+
+
+def marked_gaps(raw: Any) -> list[float]:
+    """Where a recording of MNE says that samples are missing, in seconds from its first sample.
+
+    Also where several recordings were joined. A mark at the first sample begins the recording.
+    """
+    first_s = float(raw.first_time)
+    # Of a joined recording, MNE marks each place twice.
+    onsets = {
+        float(onset) - first_s
+        for onset, text in zip(raw.annotations.onset, raw.annotations.description, strict=True)
+        if _GAP.fullmatch(str(text))
+    }
+    return sorted(onset for onset in onsets if onset > 0.5 / float(raw.info["sfreq"]))
 
 
 def _persyst_gaps(text: str, rate: Fraction) -> list[float]:

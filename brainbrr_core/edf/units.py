@@ -33,6 +33,9 @@ _LOST = frozenset({"", ".V", "?V", "_V"})
 #: in mV or V instead of µV is smaller, one in nV larger. That of a DC amplifier (±400 mV) could be
 #: either, so it is outside the limits.
 LARGEST_STEP_UV = 1.0
+#: The largest value in µV that a sample may have. It leaves the float32 of the signal chain room;
+#: larger ones are of files with floating-point samples, where no signal was recorded.
+LARGEST_UV = 1e30
 _EEG_RANGE, _EEG_STEP = (200.0, 20_000.0), (0.003, LARGEST_STEP_UV)
 ODD_UNIT, LOST_UNIT = "odd_unit", "lost_unit"
 

@@ -30,10 +30,12 @@ from brainbrr_core.configuration.settings import AnnotationTexts
 from brainbrr_core.constants import PROBABILITY_EDF
 from brainbrr_core.corpus.layouts.base import patient_in
 from brainbrr_core.corpus.patients import patient_pattern
-from brainbrr_core.edf.header import ANNOTATIONS, UnusableEdf, read_header
+from brainbrr_core.corpus.recording import SIGNAL_REASONS
+from brainbrr_core.edf.header import UnusableEdf, read_header
 from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.records import available_records
 from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.timestamps import record_clock
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.scoring import RecordingEvents
@@ -42,6 +44,11 @@ from brainbrr_core.scoring import RecordingEvents
 SUFFIXES = (".csv_bi", ".csv", ".tse_bi", ".tse", ".tsv", ".edf")
 #: Endings, before the suffix, that are not part of a recording's name.
 _ENDINGS = (".annotations", "_events", "_eeg")
+#: What a table lacks that does not have the columns of events.
+_NO_EVENTS = (
+    f"its first line lacks the columns {szcore.REQUIRED[0]}, {szcore.REQUIRED[1]} and one of "
+    f"{', '.join(szcore.KINDS)}, separated by tabs"
+)
 #: The most files or recordings that a message names.
 _NAMED = 3
 
@@ -118,10 +125,13 @@ def match_events(
         name = _name(reference.name)
         files = {name: (reference, hypothesis)}
         return MatchedEvents((_read_pair(name, files[name], patient(name), texts),), (), ())
-    references = _files(reference)
-    hypotheses = _by_name(_files(hypothesis), references)
+    references, reference_tables = _files(reference)
+    detected, hypothesis_tables = _files(hypothesis)
+    hypotheses = _by_name(detected, references)
     without_hypothesis = tuple(name for name in references if name not in hypotheses)
     without_reference = tuple(name for name in hypotheses if name not in references)
+    _refuse_tables(without_hypothesis, hypothesis_tables)
+    _refuse_tables(without_reference, reference_tables)
     if unmatched is Unmatched.REFUSE:
         _refuse(without_hypothesis, hypothesis)
         _refuse(without_reference, reference)
@@ -130,7 +140,8 @@ def match_events(
         for name, path in references.items()
         if name in hypotheses or unmatched is Unmatched.EMPTY
     )
-    if not recordings:
+    # Without any match the names differ: that nothing was detected cannot be meant.
+    if not references.keys() & hypotheses.keys():
         raise BrainbrrError(
             f"{reference} and {hypothesis} have no recording in common: name the files of both "
             "after the recordings"
@@ -148,12 +159,24 @@ def _refuse(names: Sequence[str], folder: Path) -> None:
         )
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """The event file of each recording below a folder, by the recording's name, sorted."""
+def _refuse_tables(names: Sequence[str], tables: Sequence[Path]) -> None:
+    """Raise :class:`BrainbrrError` if a recording without events has a table that is not read."""
+    missing = {name.rpartition("/")[2] for name in names}
+    for table in tables:
+        if _name(table.name) in missing:
+            raise BrainbrrError(f"{table} is not read: {_NO_EVENTS}")
+
+
+def _files(folder: Path) -> tuple[dict[str, Path], list[Path]]:
+    """The event file of each recording below a folder, by the recording's name, sorted.
+
+    Also the tables (``.tsv``) that do not have the columns of events.
+    """
     if not folder.is_dir():
         missing = "is not a folder" if folder.exists() else "does not exist"
         raise BrainbrrError(f"{folder} {missing}: give two folders with events, or two files")
     files: dict[str, Path] = {}
+    tables: list[Path] = []
     for listing in walk([folder], unreadable=_unreadable):
         for entry in listing.files:
             path = Path(entry.path)
@@ -162,6 +185,7 @@ def _files(folder: Path) -> dict[str, Path]:
             if entry.name.endswith(PROBABILITY_EDF):
                 continue
             if path.suffix.lower() == ".tsv" and not _has_events(path):
+                tables.append(path)
                 continue
             name = _name(path.relative_to(folder).as_posix())
             other = files.setdefault(name, path)
@@ -174,8 +198,9 @@ def _files(folder: Path) -> dict[str, Path]:
             files[name] = min(path, other, key=_precedence)
     if not files:
         suffixes = ", ".join(SUFFIXES)
-        raise BrainbrrError(f"{folder} has no event file: it needs files with {suffixes}")
-    return dict(sorted(files.items()))
+        unread = f"; {tables[0]} is not read: {_NO_EVENTS}" if tables else ""
+        raise BrainbrrError(f"{folder} has no event file: it needs files with {suffixes}{unread}")
+    return dict(sorted(files.items())), tables
 
 
 def _unreadable(error: OSError) -> NoReturn:
@@ -322,21 +347,34 @@ def _duration(path: Path, parsed: ParsedAnnotation | None) -> float | None:
     stem = _name(path.name)
     for name in (f"{path.stem}.edf", f"{stem}.edf", f"{stem}_eeg.edf"):
         edf = path.with_name(name)
-        if edf.is_file():
-            return _signal_s(edf)
+        seconds = _signal_s(edf) if edf.is_file() else None
+        if seconds is not None:
+            return seconds
     return None
 
 
 def _signal_s(path: Path) -> float | None:
-    """Length of an EDF in seconds; None if it has annotations and no signal."""
+    """Length of an EDF in seconds; None if it has annotations and no signal.
+
+    Raises :class:`BrainbrrError` where its data records have gaps between them: a time then may
+    count them or not.
+    """
     edf = LocalEdf(path)
     try:
         header = read_header(edf, without_signals=True)
+        samples = max((s.samples for s in header.signals if not header.is_text(s)), default=0)
+        if not samples:
+            return None
+        records = available_records(edf, header)
+        record_clock(edf, header, records, samples / header.record_duration).check()
     except UnusableEdf as error:
+        if error.reason in ("discontinuous", "clock_drift"):
+            raise BrainbrrError(
+                f"{path} has events whose times are ambiguous: {SIGNAL_REASONS[error.reason]} "
+                f"({error}): leave the recording out"
+            ) from None
         raise _unusable_edf(path, error) from None
-    if all(signal.label == ANNOTATIONS for signal in header.signals):
-        return None
-    return float(available_records(edf, header) * header.record_duration)
+    return float(records * header.record_duration)
 
 
 def _unusable_edf(path: Path, error: UnusableEdf) -> BrainbrrError:

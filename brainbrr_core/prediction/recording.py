@@ -91,6 +91,8 @@ class Input:
 
 def open_file(path: Path, rules: ChannelRules | None, montage: MontageName) -> Input:
     """An EDF to be predicted. Raises :class:`BrainbrrError` when it is unusable."""
+    if path.is_dir():
+        raise BrainbrrError(f"{path} is a folder: give the path of a recording")
     source = open_source(path, rules, montage)
     with _reading(path):
         return Input(str(path), source, recording_start(path), source.findings)

@@ -6,6 +6,7 @@ import datetime
 import json
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -93,8 +94,13 @@ def test_a_run_is_named_as_on_the_command_line(
         load_model(folder, device=cast(Any, "gpu"))
     with pytest.raises(BrainbrrError, match="a threshold of 1 is no probability"):
         load_model(folder, threshold=1)
-    with pytest.raises(BrainbrrError, match="0 windows at a time are none"):
-        load_model(folder, batch=0)
+    for threshold in ("0.5", True, float("nan")):
+        with pytest.raises(BrainbrrError, match=f"threshold is {threshold!r}, .* no number"):
+            load_model(folder, threshold=cast(Any, threshold))
+    for batch in (0, 1.5, "4", True):
+        with pytest.raises(BrainbrrError, match=f"batch is {batch!r}: give a whole number"):
+            load_model(folder, batch=cast(Any, batch))
+    assert load_model(folder, threshold=cast(Any, Fraction(1, 4))).threshold == pytest.approx(0.25)
 
 
 def test_the_device_is_that_of_the_configuration_or_the_one_that_is_named(tmp_path: Path) -> None:
@@ -182,6 +188,9 @@ Call = Callable[[Detector, Path], object]
     [
         (lambda d, p: d.predict(p / "no.edf"), r"no\.edf cannot be read \(No such file"),
         (lambda d, p: d.predict(p / "text.edf"), "not a readable EDF"),
+        (lambda d, p: d.predict(p), "is a folder: give the path of a recording"),
+        (lambda d, _: d.predict("."), r"\. is a folder: give the path of a recording"),
+        (lambda d, _: d.predict(Path("/")), "/ is a folder: give the path of a recording"),
         (lambda d, p: d.predict(p / "text.edf", 256), "leave rate, channels and bads out"),
         (lambda d, _: d.predict(np.zeros((19, 5000))), "give rate, in Hz"),
         (lambda d, _: d.predict(cast(Any, 3)), "int is no signal"),

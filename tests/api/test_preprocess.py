@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from collections.abc import Callable
@@ -155,11 +156,28 @@ Call = Callable[[NDArray[np.float64]], object]
         (lambda x: preprocess(x, 256), "does not say its channels"),
         (lambda x: preprocess(x.T, 256, CHANNELS), r"\(3072, 19\) .*: transpose it"),
         (lambda x: preprocess(x, 256, CHANNELS[:5]), "name each row once"),
-        (lambda x: preprocess(x, 256, "Fp1"), "name each row once"),
+        (lambda x: preprocess(x, 256, "Fp1"), "channels as a list of names, not .* type str"),
+        (lambda x: preprocess(x, 256, cast(Any, set(CHANNELS))), "names, not .* the type set"),
+        (lambda x: preprocess(x, 256, cast(Any, frozenset(CHANNELS))), "the type frozenset"),
+        (lambda x: preprocess(x, 256, cast(Any, 19)), "names, not .* the type int"),
+        (lambda x: preprocess(x, 256, cast(Any, [*range(19)])), "channels has 0, .* no name"),
+        (lambda x: preprocess(x, 256, CHANNELS, bads="Cz"), "bads as a list of names"),
+        (lambda x: preprocess(x, 256, CHANNELS, bads=cast(Any, None)), "bads as a list of names"),
+        (lambda x: preprocess(x, 256, CHANNELS, bads=cast(Any, [3])), "bads has 3, .* no name"),
         (lambda x: preprocess(x[0], 256, CHANNELS), r"the shape \(3072,\)"),
         (lambda x: preprocess(x + 1j, 256, CHANNELS), "complex128 is no signal"),
         (lambda x: preprocess(cast(Any, x.tolist()), 256, CHANNELS), "list is no signal"),
         (lambda x: preprocess(x, 0, CHANNELS), "a rate of 0 Hz is not possible"),
+        (lambda x: preprocess(x, Fraction(0), CHANNELS), "a rate of 0 Hz is not possible"),
+        (lambda x: preprocess(x, float("inf"), CHANNELS), "a rate of inf Hz is not possible"),
+        (lambda x: preprocess(x, Fraction(-256), CHANNELS), "a rate of -256 Hz is not possible"),
+        (lambda x: preprocess(x, float("nan"), CHANNELS), "rate is nan, which is no number"),
+        (lambda x: preprocess(x, cast(Any, "256"), CHANNELS), "rate is '256', .* no number"),
+        (lambda x: preprocess(x, True, CHANNELS), "rate is True, .* no number"),
+        (
+            lambda x: preprocess(x, 256, CHANNELS, settings=cast(Any, {})),
+            "settings is a dict: give a Preprocessing",
+        ),
         (lambda x: preprocess(x, 99, CHANNELS), "unsupported_rate: 99 Hz"),
         (lambda x: preprocess(x[:, :2559], 256, CHANNELS), "too_short"),
         (lambda x: preprocess(x[:, :0], 256, CHANNELS), "no_samples"),
@@ -201,6 +219,36 @@ def test_what_is_no_number_is_named_with_its_time() -> None:
     assert np.isfinite(preprocess(data, 256, CHANNELS, bads=["F7"])).all()
 
 
+def test_what_is_masked_has_no_number() -> None:
+    data = synthetic_eeg(256, 12)
+    masked = np.ma.masked_array(data, mask=np.zeros(data.shape, bool))
+    expected = preprocess(data, 256, CHANNELS)
+    assert np.array_equal(preprocess(masked, 256, CHANNELS), expected)
+    masked[4, 768:1024] = np.ma.masked
+    with pytest.raises(BrainbrrError, match="'F7' has no number at 3 s"):
+        preprocess(masked, 256, CHANNELS)
+
+
+def test_a_value_that_float32_cannot_hold_is_named_with_its_time() -> None:
+    data = synthetic_eeg(256, 12)
+    data[4, 640] = 1e39
+    with pytest.raises(BrainbrrError, match=r"'F7' has 1e\+39 µV at 2.5 s"):
+        preprocess(data, 256, CHANNELS)
+
+
+def test_numbers_names_and_arrays_of_numpy_are_taken() -> None:
+    data = synthetic_eeg(256, 12)
+    expected = preprocess(data, 256, CHANNELS)
+    for rate in (np.float32(256), np.int16(256), Fraction(256)):
+        assert np.array_equal(preprocess(data, cast(float, rate), CHANNELS), expected)
+    assert np.array_equal(preprocess(data, 256, cast(Any, np.array(CHANNELS))), expected)
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.asmatrix(data)
+    assert np.array_equal(preprocess(matrix, 200, CHANNELS), preprocess(data, 200, CHANNELS))
+    for order in (">f8", "<f8"):
+        assert np.array_equal(preprocess(data.astype(order), 256, CHANNELS), expected)
+
+
 def test_only_channels_in_volts_are_taken_from_mne() -> None:
     data = synthetic_eeg(256, 12) * 1e-6
     kinds = ["misc" if name == "Cz" else "eeg" for name in CHANNELS]
@@ -209,6 +257,25 @@ def test_only_channels_in_volts_are_taken_from_mne() -> None:
         preprocess(raw)
     with pytest.raises(BrainbrrError, match="leave rate and channels out"):
         preprocess(raw, 256)
+
+
+@pytest.mark.parametrize("has_date", [True, False])
+def test_a_recording_of_mne_with_a_gap_is_refused_as_its_file_is(has_date: bool) -> None:
+    """Filters and windows would run over the jump."""
+    info = mne.create_info(list(CHANNELS), 256, "eeg")
+    one = mne.io.RawArray(synthetic_eeg(256, 30) * 1e-6, info, first_samp=512, verbose="error")
+    if has_date:
+        one.set_meas_date(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    joined = mne.concatenate_raws([one.copy(), one.copy()], verbose="error")
+    with pytest.raises(BrainbrrError, match=r"shows? gaps.*1 gaps, the first at 30 s.*: crop it"):
+        preprocess(joined)
+    with pytest.raises(BrainbrrError, match="the first at 19 s"):
+        preprocess(joined.copy().crop(11))
+    for part in (joined.copy().crop(0, 29.99), joined.copy().crop(30)):
+        assert preprocess(part).shape[0] == 19
+    skipped = one.copy().set_annotations(mne.Annotations([5.0], [2.0], ["BAD_ACQ_SKIP"]))
+    with pytest.raises(BrainbrrError, match=r"1 gaps, the first at [57] s"):
+        preprocess(skipped)
 
 
 def test_what_is_odd_about_a_signal_is_a_finding() -> None:

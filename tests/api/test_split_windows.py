@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -162,3 +162,36 @@ def test_a_fold_has_the_windows_that_its_training_uses(
         open_windows(root, "train", fold=1, config=config)
     with pytest.raises(BrainbrrError, match="give a fold, too"):
         open_windows(root, "train", config=config)
+
+
+def test_sizes_seeds_and_settings_that_are_none_are_refused(windows: SplitWindows) -> None:
+    for size in (0, -1, 1.5, "8", True):
+        with pytest.raises(BrainbrrError, match=f"batch_size is {size!r}: give a whole number"):
+            windows.loader(cast(Any, size))
+    for seed in (-1, 1.5, None):
+        with pytest.raises(BrainbrrError, match=f"seed is {seed!r}: give a whole number"):
+            windows.loader(4, sampling=Sampling(), seed=cast(Any, seed))
+    for sampling in ("balanced", True, Sampling):
+        with pytest.raises(BrainbrrError, match=r"give a Sampling of brainbrr_core.configuration"):
+            windows.loader(4, sampling=cast(Any, sampling))
+    assert len(windows.loader(cast(int, np.int64(4)))) == -(-len(windows) // 4)
+
+
+def test_a_profile_is_a_name_and_no_pattern(windows: SplitWindows, built: Configuration) -> None:
+    assert len(windows) > 0
+    for profile in ("*", f"{built.profile[:2]}*", "[a-z]*"):
+        with pytest.raises(WorkRemains, match="no manifest of profile"):
+            open_windows(built.cache_root, "train", profile=profile)
+
+
+def test_iterators_that_are_closed_or_run_at_once_do_not_disturb_each_other(
+    windows: SplitWindows,
+) -> None:
+    whole = [signals.copy() for signals, _ in windows.arrays(3)]
+    unfinished = windows.arrays(3)
+    next(unfinished)
+    del unfinished
+    one, other = windows.arrays(3), windows.arrays(3)
+    for expected_signals in whole:
+        assert np.array_equal(next(one)[0], expected_signals)
+        assert np.array_equal(next(other)[0], expected_signals)

@@ -101,6 +101,38 @@ def test_the_index_gives_events_and_findings_by_key_or_by_its_end(
         stored.read("nobody")
 
 
+def test_a_recording_is_known_by_the_path_that_the_index_has(stored: StoredCorpus) -> None:
+    key = stored.keys[0]
+    path = stored.recording(key).path
+    assert stored.recording(path) is stored.recording(Path(path)) is stored.recording(key)
+    assert stored.recording(Path(key)) is stored.recording(key)
+    with pytest.raises(BrainbrrError, match=r"no recording /nowhere/a.edf in the index"):
+        stored.recording("/nowhere/a.edf")
+
+
+def test_times_outside_are_left_out_and_what_is_no_time_is_refused(stored: StoredCorpus) -> None:
+    key = stored.keys[0]
+    whole = stored.read(key)
+    assert np.array_equal(stored.read(key, float("-inf"), float("inf")), whole)
+    of_numpy = (cast(float, np.float32(2)), cast(float, np.int64(3)))
+    assert np.array_equal(stored.read(key, *of_numpy), whole[:, 512:768])
+    assert stored.read(key, 1e9, 2e9).shape == (19, 0)
+    for time in (float("nan"), "5", True):
+        for times in ((time,), (0, time)):
+            name = "stop_s" if len(times) == 2 else "start_s"
+            with pytest.raises(BrainbrrError, match=f"{name} is {time!r}, which is no number"):
+                stored.read(key, *cast("tuple[float, float]", times))
+    with pytest.raises(BrainbrrError, match="3 names no recording"):
+        stored.read(cast(str, 3))
+
+
+def test_a_file_is_no_root_of_a_cache(tmp_path: Path) -> None:
+    file = tmp_path / "cache"
+    file.write_text("")
+    with pytest.raises(BrainbrrError, match="cache is no folder: give the root of a cache"):
+        open_store(file)
+
+
 def test_mne_gets_volts_positions_and_seizures_but_no_date(stored: StoredCorpus) -> None:
     key = next(key for key in stored if stored.events(key))
     raw = stored.to_mne(key)

@@ -477,6 +477,9 @@ def test_the_index_keeps_the_release_and_the_command_compares_the_counts(
         (TSE_BI.replace("12.0000 bckg 1.0000", "12.00"), ["malformed_row:5"]),
         (TSE_BI.replace("7.2500 seiz", "2.0 seiz"), ["stop_before_start:4"]),
         (TSE_BI.replace("3.0000 7", "x 7"), ["malformed_row:4"]),
+        (TSE_BI.replace("0.0000 3.0000 bckg 1.0000\n", ""), ["no_duration"]),
+        (TSE_BI.replace("3.0000 7", "3.9000 7"), []),
+        (TSE_BI.replace("3.0000 7", "4.1000 7"), ["no_duration"]),
     ],
 )
 def test_irregular_rows_of_a_tse_are_findings_with_their_line(text: str, codes: list[str]) -> None:

@@ -307,6 +307,15 @@ def test_a_sample_that_is_no_number_is_never_read_as_one(tmp_path: Path, name: s
     open_edf(write_format(name, tmp_path / "whole", raw_of(microvolts()))).check_samples()
 
 
+def test_a_sample_that_float32_cannot_hold_is_no_number(tmp_path: Path) -> None:
+    signal = microvolts()
+    signal[2, 20 * RATE] = 1e36
+    recording = open_edf(write_format("BrainVision float32", tmp_path, raw_of(signal)))
+    with pytest.raises(UnusableEdf, match="not_finite") as error:
+        recording.check_samples()
+    assert error.value.detail == CHANNELS[2]
+
+
 def test_gaps_that_a_file_states_exclude_it(tmp_path: Path) -> None:
     boundary = raw_of(microvolts(), notes=[(12.0, 0.0, "boundary"), (14.0, 2.0, "seizure")])
     paths = [write_eeglab(tmp_path / "a.set", boundary)]

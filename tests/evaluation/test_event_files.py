@@ -21,6 +21,7 @@ from brainbrr_core.evaluation.event_scores import EventScores, score_events
 from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, RecordingEvents, ScoredRecording
+from tests.support.edf_files import restamp, write_edf
 from tests.support.shell import Shell
 from tests.support.tables import rows_of
 
@@ -342,3 +343,90 @@ def test_annotations_are_read_and_not_the_edf_that_they_are_about(
     assert [[(e.start, e.stop) for e in one.hypothesis] for one in matched.recordings] == [
         DETECTED[name] for name in TRUE
     ]
+
+
+@pytest.mark.parametrize("unmatched", list(Unmatched))
+def test_a_table_that_is_not_understood_is_not_a_recording_without_detections(
+    reference: Path, tmp_path: Path, unmatched: Unmatched
+) -> None:
+    lost, detections = "aaaaaaab_s001_t000", tmp_path / "hyp"
+    for name in TRUE.keys() - {lost}:
+        write(detections, name, DETECTED[name], "tsv")
+    table = detections / "night" / f"{lost}_events.tsv"
+    table.parent.mkdir()
+    table.write_text("Onset\tDuration\tEvent\n100\t10\tseizure\n")
+    # Tables of other content do not belong to a recording.
+    (detections / "participants.tsv").write_text("participant_id\tage\nsub-01\t4\n")
+    with pytest.raises(BrainbrrError, match=rf"{lost}_events.tsv is not read: .* onset, duration"):
+        match_events(reference, detections, unmatched=unmatched)
+    for path in detections.glob("aaaa*"):
+        path.unlink()
+    with pytest.raises(BrainbrrError, match=r"has no event file: .*\.tsv is not read: .* onset"):
+        match_events(reference, detections, unmatched=unmatched)
+    write(detections, lost, DETECTED[lost], "tsv")
+    table.unlink()
+    if unmatched is not Unmatched.REFUSE:
+        match_events(reference, detections, unmatched=unmatched)
+
+
+def test_a_reference_without_its_table_of_events_names_it(reference: Path, tmp_path: Path) -> None:
+    for name, spans in DETECTED.items():
+        write(tmp_path / "hyp", name, spans, "csv_bi")
+    [annotated] = reference.rglob("aaaaaaab_*")
+    annotated.with_suffix(".tsv").write_text("onset\tduration\n9\t71\n")
+    annotated.unlink()
+    with pytest.raises(BrainbrrError, match=r"ref/.*aaaaaaab_s001_t000.tsv is not read"):
+        match_events(reference, tmp_path / "hyp", unmatched=Unmatched.SKIP)
+
+
+@pytest.mark.parametrize("unmatched", [Unmatched.SKIP, Unmatched.EMPTY])
+def test_files_that_are_called_otherwise_are_not_scored_as_without_detections(
+    reference: Path, tmp_path: Path, unmatched: Unmatched
+) -> None:
+    for name, spans in DETECTED.items():
+        write(tmp_path / "hyp", f"detector_{name}", spans, "csv_bi")
+    with pytest.raises(BrainbrrError, match="have no recording in common: name the files of both"):
+        match_events(reference, tmp_path / "hyp", unmatched=unmatched)
+
+
+def test_the_length_comes_from_the_signals_and_not_from_annotations_next_to_them(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "ref", "a.annotations", [(1, 9)], "edf")
+    hypothesis = tmp_path / "a.tsv"
+    hypothesis.write_text("onset\tduration\teventType\n2\t3\tsz\n")
+    write_edf(tmp_path / "ref" / "a.edf", seconds=42)
+    reference = tmp_path / "ref" / "a.annotations.edf"
+    [recording] = match_events(reference, hypothesis).recordings
+    assert recording.duration_s == 42
+
+
+@pytest.mark.parametrize("kind", [b"EDF+D", b"EDF+C", b""])
+def test_times_of_an_edf_with_gaps_are_not_scored(tmp_path: Path, kind: bytes) -> None:
+    """With the gap, the event is in the second minute; without it, in the first."""
+    reference = tmp_path / "sub-1_events.tsv"
+    reference.write_text("onset\tduration\ttrial_type\n30\t5\tseizure\n")
+    write(tmp_path / "hyp", "sub-1", [(30, 35)], "edf")
+    edf = write_edf(tmp_path / "sub-1_eeg.edf", seconds=60, stamped=True)
+    hypothesis = tmp_path / "hyp" / "sub-1.edf"
+    assert match_events(reference, hypothesis).recordings[0].duration_s == 60
+    restamp(edf, kind, [f"+{number if number < 20 else number + 30}" for number in range(60)])
+    with pytest.raises(BrainbrrError, match=r"_eeg.edf has events whose times are ambig.*30 s"):
+        match_events(reference, hypothesis)
+
+
+def test_rows_that_state_two_lengths_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "ref", "a", [(1, 9)], "csv_bi")
+    write(tmp_path / "hyp", "a", [(1, 9), (300, 330)], "tsv")
+    table = tmp_path / "hyp" / "a_events.tsv"
+    first, second, third = table.read_text().splitlines()
+    table.write_text("\n".join([first, second, third.replace("\t600.0000", "\t900.0000")]))
+    with pytest.raises(BrainbrrError, match=r"a_events.tsv:3: .*900.00 s, line 2 600.00 s"):
+        match_events(tmp_path / "ref", tmp_path / "hyp")
+
+
+def test_a_tse_of_seizures_alone_does_not_say_how_long_the_recording_is(tmp_path: Path) -> None:
+    (tmp_path / "a.tse").write_text("version = tse_v1.0.0\n\n100.0 130.0 seiz 1.0\n")
+    (tmp_path / "a.tsv").write_text("onset\tduration\teventType\n100\t30\tsz\n")
+    with pytest.raises(BrainbrrError, match="neither the reference nor the hypothesis says"):
+        match_events(tmp_path / "a.tse", tmp_path / "a.tsv")
