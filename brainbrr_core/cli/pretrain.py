@@ -93,7 +93,6 @@ def pretrain(
     drawn, drawn_unseen = load_ranges(ranges), load_ranges(unseen)
     if out.is_file():
         raise BrainbrrError(f"{out} is a file: name a folder, which is created where it is missing")
-    out.mkdir(parents=True, exist_ok=True)
     refusal = f"another process pretrains in {out}: wait for it, or give another folder"
     with one_process(out / _LOCK, refusal):
         write_simulated_corpus(

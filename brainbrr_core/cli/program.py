@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 from inspect import cleandoc
 from typing import TYPE_CHECKING
@@ -33,13 +32,19 @@ class Program(TyperGroup):
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: object
     ) -> Context:
         """The context of the words that stand before a command's name."""
-        with _usage_in_one_line():
+        try:
             return super().make_context(info_name, args, parent, **extra)
+        except typer.TyperException as error:
+            names = [] if parent is None else [parent.command_path]
+            raise _in_one_line(error, " ".join([*names, info_name or "brainbrr"])) from None
 
     def invoke(self, ctx: Context) -> object:
         """Run the command, whose own words are read here too."""
-        with _usage_in_one_line():
+        try:
             return super().invoke(ctx)
+        except typer.TyperException as error:
+            names = [ctx.command_path, ctx.invoked_subcommand]
+            raise _in_one_line(error, " ".join(filter(None, names))) from None
 
     def resolve_command(
         self, ctx: Context, args: list[str]
@@ -104,19 +109,16 @@ def _nearest(word: str, commands: dict[str, str]) -> list[str]:
     return whole or [name for name in commands if commands[name] in last]
 
 
-@contextmanager
-def _usage_in_one_line() -> Iterator[None]:
-    try:
-        yield
-    except typer.TyperException as error:
-        message = " ".join(_message(error).split()).removesuffix(".")
-        message = message.replace("Value error, ", "")
-        if not message:
-            # Typer has printed the help of a group that was given no command.
-            raise typer.Exit(error.exit_code) from None
-        context: Context | None = getattr(error, "ctx", None)
-        path = "brainbrr" if context is None else context.command_path
-        raise BrainbrrError(f"{message[0].lower()}{message[1:]}: see `{path} --help`") from None
+def _in_one_line(error: typer.TyperException, command: str) -> Exception:
+    """What is raised instead of an error about the words of ``command``."""
+    message = " ".join(_message(error).split()).removesuffix(".").replace("Value error, ", "")
+    if not message:
+        # Typer has printed the help of a group that was given no command.
+        return typer.Exit(error.exit_code)
+    # An option without its value has no context.
+    context: Context | None = getattr(error, "ctx", None)
+    path = command if context is None else context.command_path
+    return BrainbrrError(f"{message[0].lower()}{message[1:]}: see `{path} --help`")
 
 
 def _message(error: typer.TyperException) -> str:

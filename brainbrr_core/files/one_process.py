@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -18,11 +19,14 @@ from brainbrr_core.machine.filesystem import real_path
 def one_process(lock: Path, refusal: str) -> Iterator[None]:
     """Hold the lock of a file while the block runs, as only one process can.
 
-    The file is created where it is missing, and removed at the end; that of a killed process is
-    taken over. Raises :class:`BrainbrrError` with the text ``refusal`` where another process holds
-    the lock, and ``OSError`` where the file cannot be created.
+    The file and its folder are created where they are missing, and removed at the end, the folder
+    only where the block has left it empty; the file of a killed process is taken over. Raises
+    :class:`BrainbrrError` with the text ``refusal`` where another process holds the lock, and
+    ``OSError`` where the file cannot be created.
     """
+    missing = list(takewhile(lambda folder: not folder.exists(), lock.parents))
     with ExitStack() as stack:
+        stack.callback(_remove_empty, missing)
         file = _take(lock, refusal, stack)
         try:
             yield
@@ -30,6 +34,13 @@ def one_process(lock: Path, refusal: str) -> Iterator[None]:
             # Where somebody removed the file, another process may have one of the same name.
             if is_same_file(lock, file):
                 lock.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove these folders, each of which is in the next, up to the first that has files."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextmanager
@@ -45,7 +56,6 @@ def only_writer(out: Path, refusal: str) -> Iterator[None]:
     with ExitStack() as lock:
         try:
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
                 lock.enter_context(one_process(target.parent / name, refusal))
             except OSError:
                 if not target.is_dir():
@@ -60,7 +70,12 @@ def _take(lock: Path, refusal: str, stack: ExitStack) -> IO[bytes]:
     """Lock a file until ``stack`` is closed, and return it."""
     while True:
         with ExitStack() as attempt:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            except FileNotFoundError:
+                # Another process that ended has removed the folder.
+                continue
             file = attempt.enter_context(os.fdopen(descriptor, "r+b"))
             try:
                 attempt.enter_context(locked(descriptor, lock, wait=False))

@@ -155,7 +155,6 @@ def run_sweep(
         As a training does that needs something done first; the trial is then resumed later.
     """
     _optuna()
-    folder.mkdir(parents=True, exist_ok=True)
     refusal = f"another process runs the sweep in {folder}: wait for it, or look with --show"
     with one_process(folder / LOCK, refusal):
         study, storage = _open(folder, space)

@@ -193,7 +193,6 @@ def write_plans(
     corpus = _Corpus(out, out / folder, plans, parameters, companions)
     corpus.check_folder()
     if not corpus.is_complete():
-        out.mkdir(parents=True, exist_ok=True)
         refusal = f"another process writes a corpus to {out}: wait for it, or give another folder"
         with one_process(out / LOCK, refusal):
             # Another process may have been at it until now.

@@ -97,7 +97,6 @@ def train_anew(
 
 def _only_training_of(directory: Path) -> AbstractContextManager[None]:
     """A block in which no other process trains the run of this folder: both would write to it."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
     return one_process(
         directory.with_name(f".{directory.name}.lock"),
         f"another process trains run {directory.name} in {directory.parent}: wait for it, and run "

@@ -70,6 +70,20 @@ def test_a_wrong_option_is_one_line_with_the_help_to_read(
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_an_option_without_its_value_is_one_line_with_the_help_of_its_command(
+    words: tuple[str, ...], shell: Shell
+) -> None:
+    path = " ".join(["brainbrr", *words])
+    for each in COMMANDS[words].params:
+        option, flag = each.opts[0], getattr(each, "is_flag", None)
+        if flag is None:  # An argument, which has no name on a command line.
+            continue
+        said = shell.refused(*words, f"{option}=1" if flag else option)
+        what = "does not take a value" if flag else "requires an argument"
+        assert said == f"brainbrr: option '{option}' {what}: see `{path} --help`"
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_is_printed_by_every_command(words: tuple[str, ...], shell: Shell) -> None:
     done = shell.type(*words, "--help", environment={"COLUMNS": "200"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -147,7 +161,7 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
         ),
         (
             ("train", "--seeds"),
-            "option '--seeds' requires an argument: see `brainbrr --help`",
+            "option '--seeds' requires an argument: see `brainbrr train --help`",
         ),
         (("compare", "one"), "missing argument 'RUN_B': see `brainbrr compare --help`"),
         (
@@ -198,6 +212,13 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
         (("cache", "import", "FOLDER"), None),
         (("cache", "import", "FILE"), None),
         (("pretrain", "FILE"), None),
+        (("pretrain", "OUT", "--hours", "0"), "0 hours: give more than 0, up to 20000"),
+        (("pretrain", "OUT/below/it", "--hours", "nan"), None),
+        (("synth", "OUT", "--hours", "0"), None),
+        (("predict", "FOLDER", "OUT", "--threshold", "2"), None),
+        (("cache", "import-npz", "OUT"), None),
+        (("model", "export", "pretrained", "OUT/below/it"), None),
+        (("bench", "gpu", "--folder", "OUT", "--minutes", "-1"), None),
         (("sweep", "FILE"), None),
         (("sweep", "FOLDER"), None),
         (
@@ -238,7 +259,8 @@ def test_a_wrong_value_is_one_line(
     [said] = done.stderr.splitlines()
     assert said == f"brainbrr: {path(line)}" if line else said.startswith("brainbrr: ")
     assert "Errno" not in said
-    assert [file.name for file in tmp_path.iterdir() if file != out] == ["file"]
+    # Not even an empty folder is left.
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("words", [(), ("cache",)], ids=str)

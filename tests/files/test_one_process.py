@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,38 @@ def test_an_error_of_the_work_is_not_taken_for_a_lock(tmp_path: Path) -> None:
     with pytest.raises(BlockingIOError), one_process(lock, "wait for it"):
         raise BlockingIOError(errno.EAGAIN, "the work's own")
     assert not lock.exists()
+
+
+def test_a_folder_that_the_work_leaves_empty_is_removed(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    lock = there / "new" / "below" / "work.lock"
+    with pytest.raises(ValueError, match="wrong"), one_process(lock, "wait for it"):
+        raise ValueError("wrong")
+    with pytest.raises(ValueError, match="wrong"), only_writer(lock, "wait for it"):
+        raise ValueError("wrong")
+    # One that was there is not.
+    assert list(tmp_path.rglob("*")) == [there]
+    with pytest.raises(ValueError, match="wrong"), one_process(lock, "wait for it"):
+        (there / "new" / "written").touch()
+        raise ValueError("wrong")
+    assert {path.name for path in there.rglob("*")} == {"new", "written"}
+
+
+def test_a_folder_that_another_process_removes_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its work left the folder empty, between the creation of the folder and that of the file."""
+    folder = tmp_path / "folder"
+    left = [1]
+
+    def opened(path: Path, flags: int, mode: int) -> int:
+        if left:
+            left.pop()
+            folder.rmdir()
+        return os_open(path, flags, mode)
+
+    os_open = os.open
+    monkeypatch.setattr("brainbrr_core.files.one_process.os.open", opened)
+    with one_process(folder / "work.lock", "wait for it"):
+        assert [path.name for path in folder.iterdir()] == ["work.lock"]
