@@ -45,6 +45,7 @@ def runs(
         return _compare(run_a, run_b, settings.runs_dir, json=json)
     from brainbrr_core.evaluation.results import MARKS
     from brainbrr_core.evaluation.run_list import list_runs
+    from brainbrr_core.runs.identity import EVALUATION_VERSION
 
     listed = list_runs(settings.runs_dir)
     if json:
@@ -52,10 +53,16 @@ def runs(
         return 0
     if not listed:
         print(f"no runs in {settings.runs_dir}: `brainbrr train` makes the first one")
+    current = str(EVALUATION_VERSION)
     for run in listed:
-        _print(run)
+        _print(run, current)
     if any(run.scores for run in listed):
         print(f"Scores are SzCORE's, of events. {MARKS}")
+    if any({*run.evaluations.values()} - {current} for run in listed):
+        print(
+            f"Scores of another evaluation version than {current} do not compare with those of "
+            "today: score these runs again with `brainbrr evaluate RUN --split SPLIT`"
+        )
     return 0
 
 
@@ -111,11 +118,13 @@ def _as_json(run: ListedRun) -> dict[str, JsonValue]:
             split: {name: asdict(value) for name, value in figures.items()}
             for split, figures in run.scores.items()
         },
+        "evaluation_versions": dict(run.evaluations),
         "remarks": run.remarks,
     }
 
 
-def _print(run: ListedRun) -> None:
+def _print(run: ListedRun, evaluation_version: str) -> None:
+    """Print a run; its scores say their version of the evaluation where it is another one."""
     folder = run.folder
     when = f"{folder.at[:16].replace('T', ' ')} UTC"
     print(f"{folder.name}: {folder.state} {when}{', the latest' if run.latest else ''}")
@@ -132,7 +141,9 @@ def _print(run: ListedRun) -> None:
     if facts:
         print(f"  {', '.join(facts)}")
     for split, figures in run.scores.items():
-        print(f"  {split}: {_scores(figures)}")
+        version = run.evaluations[split]
+        mark = "" if version == evaluation_version else f" (evaluation version {version})"
+        print(f"  {split}: {_scores(figures)}{mark}")
     for remark in run.remarks:
         print(f"  {remark}")
 

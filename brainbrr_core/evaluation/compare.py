@@ -23,6 +23,7 @@ from brainbrr_core.configuration.differences import SettingDifference
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import (
     EVALUATION,
+    UNNAMED_EVALUATION,
     EvaluationResults,
     RecordingResult,
     read_results,
@@ -366,7 +367,7 @@ def _read_results(run: Path, split: str) -> EvaluationResults:
 def _check_same_version(
     run_a: Path, run_b: Path, a: EvaluationResults, b: EvaluationResults
 ) -> None:
-    versions = [results.provenance.get(EVALUATION, "before 7") for results in (a, b)]
+    versions = [results.provenance.get(EVALUATION, UNNAMED_EVALUATION) for results in (a, b)]
     if versions[0] != versions[1]:
         raise BrainbrrError(
             f"the figures of {run_a.name} and {run_b.name} do not compare: their reports on "

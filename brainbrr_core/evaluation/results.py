@@ -32,8 +32,10 @@ SECONDS_PER_HOUR = 3600.0
 RESULTS = "results.json"
 #: Version of the format, raised when the content of the results changes.
 FORMAT = 4
-#: The entry of a report's provenance with the version of scoring, detection and report.
+#: The entry of a report's provenance with the version of scoring, detection and report, which are
+#: named since version 7.
 EVALUATION = "version of the evaluation"
+UNNAMED_EVALUATION = "before 7"
 Points = tuple[tuple[float, float], ...]
 
 

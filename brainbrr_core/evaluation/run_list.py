@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.results import Estimate, read_results, report_folder
+from brainbrr_core.evaluation.results import (
+    EVALUATION,
+    UNNAMED_EVALUATION,
+    Estimate,
+    read_results,
+    report_folder,
+)
 from brainbrr_core.runs.record import finished_runs
 from brainbrr_core.runs.run_corpus import read_run_corpus
 from brainbrr_core.runs.run_folder import RunFolder, RunState, read_run_folders
@@ -32,6 +38,9 @@ class ListedRun:
         Name of the corpus that it was trained on; empty where that is not recorded.
     scores : mapping of str to mapping of str to Estimate
         The figures of its report on each split, by split and name.
+    evaluations : mapping of str to str
+        The version of the evaluation that each of these reports is of, by split: figures of two
+        versions do not compare.
     remarks : tuple of str
         What is damaged, and what to do about it.
     """
@@ -40,6 +49,7 @@ class ListedRun:
     latest: bool
     corpus: str
     scores: Mapping[str, Mapping[str, Estimate]]
+    evaluations: Mapping[str, str]
     remarks: tuple[str, ...]
 
 
@@ -65,6 +75,7 @@ def _listed(run: RunFolder, latest: bool) -> ListedRun:
     remarks = [run.remark] if run.remark else []
     corpus = ""
     scores: dict[str, dict[str, Estimate]] = {}
+    evaluations: dict[str, str] = {}
     if run.state is RunState.FINISHED:
         try:
             own = read_run_corpus(run.directory)
@@ -73,12 +84,14 @@ def _listed(run: RunFolder, latest: bool) -> ListedRun:
             remarks.append(str(error))
         for split in SCORED_SPLITS:
             try:
-                estimates = read_results(report_folder(run.directory, split)).estimates
+                results = read_results(report_folder(run.directory, split))
             except WorkRemains:
                 # Not scored yet.
                 continue
             except BrainbrrError as error:
                 remarks.append(str(error))
                 continue
+            estimates = results.estimates
             scores[split] = {name: estimates[name] for name in LISTED_FIGURES if name in estimates}
-    return ListedRun(run, latest, corpus, scores, tuple(remarks))
+            evaluations[split] = results.provenance.get(EVALUATION, UNNAMED_EVALUATION)
+    return ListedRun(run, latest, corpus, scores, evaluations, tuple(remarks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from pydantic import JsonValue
 
 from brainbrr_core.configuration import Overrides, apply_assignments, load
+from brainbrr_core.evaluation.results import EVALUATION
+from brainbrr_core.runs.identity import EVALUATION_VERSION
 from brainbrr_core.runs.record import MODEL
 from brainbrr_core.runs.run_corpus import RunCorpus
 from brainbrr_core.runs.used_versions import RUN, write_started
@@ -124,7 +127,7 @@ def test_the_list_is_readable(shell: Shell, runs_dir: Path) -> None:
         f"  profile smoke, 250 of 300 steps, corpus siena, {VERSION}\n"
         "  dev: F1 0.400 ["
     ) in shown
-    assert "sensitivity 0.500, false alarms per 24 h 72.0\n" in shown
+    assert "sensitivity 0.500, false alarms per 24 h 72.0" in shown
     assert "dev-interrupted: not finished" in shown
     assert "40 of 900 steps" in shown
     assert "smoke-torn: damaged" in shown
@@ -132,6 +135,35 @@ def test_the_list_is_readable(shell: Shell, runs_dir: Path) -> None:
     nothing = shell.type("runs", "--runs-dir", runs_dir / "none")
     assert (nothing.returncode, nothing.stdout.count("\n")) == (0, 1)
     assert "`brainbrr train`" in nothing.stdout
+
+
+def test_scores_of_another_evaluation_version_are_marked(shell: Shell, runs_dir: Path) -> None:
+    def lines() -> list[str]:
+        done = shell.type("runs", "--runs-dir", runs_dir)
+        assert done.returncode == 0
+        return [line for line in done.stdout.splitlines() if "evaluation" in line]
+
+    again = (
+        f"Scores of another evaluation version than {EVALUATION_VERSION} do not compare with "
+        "those of today: score these runs again with `brainbrr evaluate RUN --split SPLIT`"
+    )
+    # That of the fixture does not name its version.
+    [marked, said] = lines()
+    assert marked.startswith("  dev: F1 0.400 [")
+    assert marked.endswith("per 24 h 72.0 (evaluation version before 7)")
+    assert said == again
+    for version in (EVALUATION_VERSION + 1, EVALUATION_VERSION):
+        scoring = scored(FOUND_A)
+        results = replace(scoring.results, provenance={EVALUATION: str(version)})
+        store_report(runs_dir / "smoke-newer", replace(scoring, results=results))
+        listed = json.loads(shell.type("runs", "--json", "--runs-dir", runs_dir).stdout)
+        versions = {run["name"]: run["evaluation_versions"] for run in listed}
+        assert versions["smoke-newer"] == {"dev": str(version)}
+        assert versions["smoke-older"] == {"dev": "before 7"}
+        marked = [line for line in lines() if f"(evaluation version {version})" in line]
+        assert len(marked) == (version != EVALUATION_VERSION)
+    store_report(runs_dir / "smoke-older", replace(scoring, results=results))
+    assert lines() == []
 
 
 def test_a_damaged_report_is_named_and_hides_nothing_else(shell: Shell, runs_dir: Path) -> None:
