@@ -46,8 +46,8 @@ def plan_keys(store: Store, preprocessing: Preprocessing, keys: Collection[str])
     unknown = sorted(wanted - {recording.partition_key for recording in index})
     if unknown:
         raise BrainbrrError(
-            f"{len(unknown)} partitions are not in the index, such as {unknown[0]}: materialize "
-            "raw_edf_index, which drops the partitions of removed recordings"
+            f"the index lacks {count(len(unknown), 'partition')}, such as {unknown[0]}: "
+            "materialize raw_edf_index, which drops the partitions of removed recordings"
         )
     selected = [recording for recording in index if recording.partition_key in wanted]
     return make_plan(store, preprocessing, index, selected)

@@ -16,6 +16,7 @@ from brainbrr_core.annotation.policy import (
     excludes,
 )
 from brainbrr_core.annotation.texts import Meaning
+from brainbrr_core.display.counts import count
 
 #: How many findings of one code are listed for one file.
 _SHOWN = 10
@@ -156,7 +157,7 @@ def in_order(
         endless.append(open_row)
     understood = any(m.meaning in (*_SEIZURE, Meaning.BACKGROUND) for m in ordered)
     if rows and not understood and not any(excludes(finding.code) for finding in findings):
-        findings.append(Finding("no_known_row", where, f"{rows} rows"))
+        findings.append(Finding("no_known_row", where, count(rows, "row")))
     stated, stated_line = duration if duration is not None else (None, 0)
     return ParsedAnnotation(
         where=where,

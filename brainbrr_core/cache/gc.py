@@ -38,6 +38,7 @@ from brainbrr_core.cache.unfinished import exclusive_partial, is_partial
 from brainbrr_core.cache.version import is_imported, is_version_name, montage_of
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.same_corpus import is_vanished
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import is_leftover, is_same_file, target_name
 from brainbrr_core.locking import locked, open_to_lock
@@ -129,8 +130,8 @@ def kept(plan: Plan, trained_on: Iterable[str] = (), drop: Iterable[str] = ()) -
             items.append(Kept(other.folder, f"{why} (last used {_when(other.last_use())})"))
     users = holders(plan.store.folder)
     if plan.orphans and users:
-        orphans = f"{len(plan.orphans)} orphans stay"
-        items.append(Kept(plan.store.folder, f"{orphans}: held by {_listed(users)}"))
+        orphans = count(len(plan.orphans), "orphan")
+        items.append(Kept(plan.store.folder, f"{orphans} held by {_listed(users)}"))
     return items
 
 
@@ -320,7 +321,9 @@ def _remove_own(folder: Path) -> str:
         with suppress(OSError):
             Path(subfolder).rmdir()
     others = sorted(_files(folder))
-    return f"{len(others)} files in it are not the store's, such as {others[0]}" if others else ""
+    if not others:
+        return ""
+    return f"it has {count(len(others), 'file')} that the store did not write, such as {others[0]}"
 
 
 def _own_files(folder: Path) -> Iterator[Path]:

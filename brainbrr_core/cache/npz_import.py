@@ -29,6 +29,7 @@ from brainbrr_core.cache.version import (
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.progress import progress
@@ -134,7 +135,7 @@ def _import_one(
     marks = _joined(labels[:, None, :], "labels")[0] > 0.5
     expected = max(0, (stored_samples(recording) - WINDOW) // STRIDE + 1)
     if len(windows) != expected:
-        raise _Refused(f"{len(windows)} windows where the recording has {expected}")
+        raise _Refused(f"{count(len(windows), 'window')} where the recording has {expected}")
     source_hash = content_hash(path)
     header = ShardHeader(
         format_version=FORMAT_VERSION,

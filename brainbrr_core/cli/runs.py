@@ -11,7 +11,7 @@ import typer
 
 from brainbrr_core.cli.options import RUN_HELP, Config, Json, RunsDir, configuration, run_folder
 from brainbrr_core.cli.printing import Json as JsonValue
-from brainbrr_core.cli.printing import print_json
+from brainbrr_core.cli.printing import count, print_json
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
@@ -132,8 +132,11 @@ def _print(run: ListedRun, evaluation_version: str) -> None:
     if folder.profile:
         facts.append(f"profile {folder.profile}")
     if folder.steps is not None:
-        of_all = "" if folder.planned_steps is None else f" of {folder.planned_steps:,}"
-        facts.append(f"{folder.steps:,}{of_all} steps")
+        facts.append(
+            count(folder.steps, "step")
+            if folder.planned_steps is None
+            else f"{folder.steps:,} of {count(folder.planned_steps, 'step')}"
+        )
     if run.corpus:
         facts.append(f"corpus {run.corpus}")
     if folder.version:

@@ -17,6 +17,7 @@ from brainbrr_core.corpus.layouts.base import RecordingFile
 from brainbrr_core.corpus.patients import name_form, spellings
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.splits import IndexedSplits, SplitPlan, plan_splits
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 
 #: Code of the finding about a patient with another spelling in the same split.
@@ -88,8 +89,9 @@ def _by_pattern(files: Iterable[RecordingFile], pattern: str) -> list[RecordingF
             unnamed.append(file.partition_key)
     if unnamed:
         raise BrainbrrError(
-            f"corpus.patient_pattern '{pattern}' gives no patient for {len(unnamed)} recordings, "
-            f"such as {unnamed[0]}: change it in the configuration so that it fits every one"
+            f"corpus.patient_pattern '{pattern}' gives no patient for "
+            f"{count(len(unnamed), 'recording')}, such as {unnamed[0]}: change it in the "
+            "configuration so that it fits every one"
         )
     return named
 
@@ -98,10 +100,10 @@ def _check_known(files: Iterable[RecordingFile]) -> None:
     unknown = [file.partition_key for file in files if not file.patient]
     if unknown:
         raise BrainbrrError(
-            f"{len(unknown)} recordings, such as {unknown[0]}, lie in no patient's folder, so they "
-            "cannot be split by patient: give each patient a folder, or set in a configuration "
-            "file how to find the patient in a name, such as `corpus: {patient_pattern: "
-            "'^([^-_]+)'}`"
+            f"{count(len(unknown), 'recording')} without a patient's folder, such as "
+            f"{unknown[0]}, cannot be split by patient: give each patient a folder, or set in "
+            "a configuration file how to find the patient in a name, such as `corpus: "
+            "{patient_pattern: '^([^-_]+)'}`"
         )
 
 
@@ -118,7 +120,8 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
     one_name = all(len(names[form]) == 1 for form in shared)
     shown = [" and ".join(sorted(names[form])) for form in shared[:_NAMED]]
     raise BrainbrrError(
-        f"{len(shared)} patients are in more than one split ({', '.join(shown)}"
+        f"{count(len(shared), 'patient')} {'is' if len(shared) == 1 else 'are'} in more than one "
+        f"split ({', '.join(shown)}"
         f"{', ...' if len(shared) > _NAMED else ''})"
         f"{'' if one_name else ', under names that differ only in case or Unicode form'}: "
         "a model would be scored on patients of its training data; move each patient into one split"

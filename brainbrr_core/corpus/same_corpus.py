@@ -8,6 +8,7 @@ from pathlib import Path
 from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.layouts.known import detect_layout, fits
 from brainbrr_core.corpus.recording import UNREADABLE_NOW, Recording
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 
 #: Fraction of the recordings that may vanish, or become unreadable, from one time to the next.
@@ -100,7 +101,8 @@ def _same_bytes(before: Recording, after: Recording) -> bool:
 
 def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
     return BrainbrrError(
-        f"this cache root belongs to another corpus than {root} ({len(before)} recordings, such "
-        f"as {min(before)}): set BRAINBRR_CACHE_ROOT to another folder, or, if the corpus itself "
+        f"this cache root belongs to another corpus than {root} "
+        f"({count(len(before), 'recording')}, such as {min(before)}): set BRAINBRR_CACHE_ROOT to "
+        "another folder, or, if the corpus itself "
         "was replaced, run `brainbrr index --force`"
     )

@@ -105,8 +105,8 @@ class BalancedSampling:
             )
         if len(partial) == 0 and settings.full_ratio == 0:
             raise BrainbrrError(
-                f"all {len(full)} windows of split {split} with a seizure are wholly seizure in "
-                f"profile {manifest.profile}, and sampling.full_ratio is 0: raise it"
+                f"every window of split {split} with a seizure ({len(full):,}) is wholly seizure "
+                f"in profile {manifest.profile}, and sampling.full_ratio is 0: raise it"
             )
         substitutes = len(full) // FULL_FOR_PARTIAL if settings.full_ratio > 0 else 0
         base = max(len(partial), substitutes, 1)

@@ -12,6 +12,7 @@ from brainbrr_core.annotation.edf_plus import ENDS
 from brainbrr_core.annotation.texts import Meaning, Texts
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
+from brainbrr_core.display.counts import count
 from brainbrr_core.edf.header import ANNOTATIONS, EdfHeader, UnusableEdf
 from brainbrr_core.edf.source import Digital
 
@@ -71,7 +72,9 @@ class AnnotationFilter:
     def finish(self) -> None:
         """Raise :class:`UnusableEdf` where annotations are left that fit into no record."""
         if self._waiting:
-            raise UnusableEdf("unreadable", f"no room for {len(self._waiting)} annotations")
+            raise UnusableEdf(
+                "unreadable", f"no room for {count(len(self._waiting), 'annotation')}"
+            )
 
     def _read(self, contents: list[bytes]) -> bytes:
         """The time stamp of a data record, whose events are added to those that wait."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun: ``1 recording``, ``1,200 recordings``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: float, noun: str) -> str:
+    """A number with its noun: ``1 recording``, ``1,200 recordings``, ``2.5 false alarms``."""
+    shown = f"{int(number):,}" if number == int(number) else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else 's'}"
 
 
 def numbered(noun: str, numbers: Sequence[int]) -> str:

@@ -87,7 +87,8 @@ def build_choices(
         if speed is None:
             remark += "; the time was not measured"
         else:
-            remark += f"; {speed:,.0f} times real time in each of {workers} processes, {basis}"
+            processes = "one process" if workers == 1 else f"each of {workers} processes"
+            remark += f"; {speed:,.0f} times real time in {processes}, {basis}"
         choices.append(
             Choice(
                 "build it from the EDFs",

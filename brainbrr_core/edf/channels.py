@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA, MontageName
+from brainbrr_core.display.counts import count
 from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.raw import calibration
 from brainbrr_core.edf.source import Digital
@@ -293,7 +294,7 @@ def _wrong_electrodes(labels: list[str], match: MontageMatch) -> UnusableEdf:
         reads = "; preprocessing.montage: double-banana reads them" if not absent else ""
         return UnusableEdf(
             "bipolar_montage",
-            f"{match.bipolar} derivations, {of_wanted} of the {len(DOUBLE_BANANA)} of "
+            f"{count(match.bipolar, 'derivation')}, {of_wanted} of the {len(DOUBLE_BANANA)} of "
             f"double-banana{reads}",
         )
     if len(match.signals) < FEW_CHANNELS:

@@ -25,6 +25,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.display.counts import count
 from brainbrr_core.edf.formats import FORMATS, main_text, part_names, suffix_of
 from brainbrr_core.edf.header import DecodedFile, EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.vendor_headers import Stated, gdf_text, stated_in
@@ -286,7 +287,9 @@ class MneFile(DecodedFile):
         if self._stated is not None:
             gaps += self._stated.gaps
         if gaps:
-            raise UnusableEdf("discontinuous", f"{len(gaps)} gaps, the first at {gaps[0]:g} s")
+            raise UnusableEdf(
+                "discontinuous", f"{count(len(gaps), 'gap')}, the first at {gaps[0]:g} s"
+            )
 
     def _check_size(self, count: int, channels: int) -> None:
         """Raise :class:`UnusableEdf` where the file with the samples is cut short."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import BLOCK_S, MontageName
+from brainbrr_core.display.counts import count
 from brainbrr_core.edf.channels import Aliases, MontageChannels, match_labels, montage_channels
 from brainbrr_core.edf.formats import is_native, suffix_of
 from brainbrr_core.edf.header import (
@@ -232,9 +233,9 @@ def _open(
     if samples == 0:
         raise UnusableEdf("no_samples")
     gains = channels.gains
-    for unit, count in Counter(signal.dimension for signal in signals).items():
+    for unit, number in Counter(signal.dimension for signal in signals).items():
         if code := oddity_of(unit):
-            note(Finding(code, name, f"{quote_unit(unit)} on {count} channels"))
+            note(Finding(code, name, f"{quote_unit(unit)} on {count(number, 'channel')}"))
     _check_time(file, header, records, facts)
     if samples / rate < BLOCK_S:
         raise UnusableEdf("too_short", f"{float(samples / rate):g} s")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.corpus.data_root import corpus_name, safe_name
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.corpus_row import CorpusRow
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
@@ -259,8 +260,8 @@ def _left_out(corpora: Sequence[ExternalCorpus]) -> str:
     sentence = "The run knows no recording or patient of these corpora from its own."
     if recordings:
         sentence = (
-            f"{recordings:,} recordings of these corpora are left out because the run knows the "
-            "patient or the content from its own corpus; each corpus's report says why."
+            f"Left out: {count(recordings, 'recording')} of these corpora, whose patient or "
+            "content the run knows from its own corpus; each corpus's report says why."
         )
     namesakes = sum(corpus.same_names for corpus in corpora)
     if namesakes:

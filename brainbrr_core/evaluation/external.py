@@ -340,7 +340,7 @@ def _nothing_to_score(
 ) -> str:
     """The message if no recording is left to score: why, and what to do."""
     if chosen.left_out:
-        count = sum(chosen.left_out.values())
+        left_out = counts.count(sum(chosen.left_out.values()), "recording")
         remedy = "score its own corpus with the configuration of its training"
         if known_patients.by_name_alone:
             remedy = (
@@ -348,15 +348,15 @@ def _nothing_to_score(
                 "with sub-01, add --other-people"
             )
         return (
-            f"run {run.name} knows the patients of all {count} recordings of {split} of {name} "
-            f"from its own corpus, so nothing is left to score: {remedy}"
+            f"run {run.name} knows every patient of {split} of {name} ({left_out}) from its own "
+            f"corpus, so nothing is left to score: {remedy}"
         )
     if unusable := none_usable(plan.montage_index):
         [(reason, _)] = Counter(str(r.reason) for r in plan.montage_index).most_common(1)
         return f"no recording of {name} can be scored: {unusable} ({explain(reason)})"
-    counts = Counter(item.recording.split for item in plan.items if item.recording.reason is None)
+    scorable = Counter(item.recording.split for item in plan.items if item.recording.reason is None)
     has = ", ".join(
-        f"{split_name} ({counts[split_name]})" for split_name in SPLITS if counts[split_name]
+        f"{split_name} ({scorable[split_name]})" for split_name in SPLITS if scorable[split_name]
     )
     return (
         f"{name} has no recording in {split} that can be scored: it has {has or 'none at all'}; "

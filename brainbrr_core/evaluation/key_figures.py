@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from brainbrr_core.display.counts import count
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults
 from brainbrr_core.evaluation.statistics import (
     LIMITED_RULES,
@@ -43,8 +44,8 @@ def _at_limits() -> list[KeyFigure]:
         for figure in (
             KeyFigure(
                 f"{tuned_name(rule, limit)}.sensitivity",
-                f"{_RULES[rule]} sensitivity at the threshold tuned for {limit:g} false alarms per "
-                "24 h",
+                f"{_RULES[rule]} sensitivity at the threshold tuned for "
+                f"{count(limit, 'false alarm')} per 24 h",
             ),
             KeyFigure(
                 f"{tuned_name(rule, limit)}.false_per_day",

@@ -219,8 +219,8 @@ def _training(record: RunRecord) -> Iterator[str]:
         else f"the weights are running averages at step {fit.best_step:,}, the best on dev"
     )
     yield (
-        f"Seed {identity.training.seed}, {fit.steps:,} of {identity.training.steps:,} steps; "
-        f"{chosen}. Finished {record.finished_at[:10]}. Precision: {identity.precision}. "
+        f"Seed {identity.training.seed}, {fit.steps:,} of {count(identity.training.steps, 'step')}"
+        f"; {chosen}. Finished {record.finished_at[:10]}. Precision: {identity.precision}. "
         f"Hash of recordings, annotations and settings: `{identity.manifest[:12]}`; BLAKE3 of the "
         f"weights: `{record.model_blake3[:12]}`."
     )

@@ -23,6 +23,7 @@ from brainbrr_core.constants import RATE
 from brainbrr_core.detection import RecordingStitcher, check_finite, configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames, score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model import AnyNetwork
@@ -289,7 +290,7 @@ def network_sentence(run: Run) -> str:
     of_profile = "" if profile is None else f"profile {profile}, "
     return (
         f"run {run.name}: network {record.identity.model.settings.name}, trained on {trained_on} "
-        f"({of_profile}{record.fit.steps:,} steps), finished "
+        f"({of_profile}{count(record.fit.steps, 'step')}), finished "
         f"{record.finished_at[:16].replace('T', ' ')} UTC"
     )
 

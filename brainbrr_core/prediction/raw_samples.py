@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.constants import CHANNELS, MontageName
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.signal.derivation import add_up, sums_of_electrodes
 
@@ -52,18 +53,18 @@ def raw_samples(
     read = getattr(file, "read1", file.read)
     while piece := read(_READ):
         piece = rest + piece
-        count = len(piece) // size
-        rest = piece[count * size :]
-        if not count:
+        arrived = len(piece) // size
+        rest = piece[arrived * size :]
+        if not arrived:
             continue
-        values = np.frombuffer(piece, dtype, count * len(CHANNELS)).astype(np.float32)
-        samples = values.reshape(count, len(CHANNELS)).T
+        values = np.frombuffer(piece, dtype, arrived * len(CHANNELS)).astype(np.float32)
+        samples = values.reshape(arrived, len(CHANNELS)).T
         if not np.isfinite(samples).all():
             raise BrainbrrError(
-                f"a sample is not finite among {frames} to {frames + count - 1}: are the type "
+                f"a sample is not finite among {frames} to {frames + arrived - 1}: are the type "
                 f"({kind}), the byte order and the {len(CHANNELS)} channels as --help says?"
             )
-        frames += count
+        frames += arrived
         if zero is None:
             zero = samples[:, :1].copy()
         if montage == "10-20":
@@ -72,4 +73,4 @@ def raw_samples(
             electrodes = samples.astype(np.float64) - zero
             yield add_up(sums_of_electrodes(), electrodes * microvolts)
     if rest:
-        log(f"{len(rest)} bytes at the end are no whole frame of {size} bytes: left out")
+        log(f"{count(len(rest), 'byte')} at the end left out: no whole frame of {size} bytes")

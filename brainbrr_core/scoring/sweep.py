@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.scoring.counts import SECONDS_PER_DAY, Counts, Measure
@@ -271,8 +272,8 @@ def tune_threshold(sweep: Sweep) -> TunedThreshold:
     """
     if not sweep.szcore.reference.any():
         raise WorkRemains(
-            f"none of the {len(sweep.patients)} patients to tune the threshold on has a "
-            "seizure: select more recordings"
+            "no patient to tune the threshold on has a seizure "
+            f"({count(len(sweep.patients), 'patient')}): select more recordings"
         )
     scores = np.array([_f1(sweep.szcore.pooled(row)) for row in range(len(sweep.thresholds))])
     best = scores >= scores.max() - _SAME_F1

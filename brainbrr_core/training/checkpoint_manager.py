@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from brainbrr_core.configuration.differences import setting_differences
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.runs.identity import LATER_TRAINING, training_values
@@ -145,9 +146,10 @@ class CheckpointManager:
         skipped = len(checkpoint.progress.skipped_steps)
         if skipped > trainer.skipped_steps_limit:
             raise BrainbrrError(
-                f"the checkpoint in {self.directory} has skipped {skipped} steps that were not "
-                f"finite and training.skipped_steps_limit is {trainer.skipped_steps_limit}: raise "
-                "it, or remove the run's checkpoints to train from the first step"
+                f"the checkpoint in {self.directory} has skipped {count(skipped, 'step')} that "
+                "were not finite and training.skipped_steps_limit is "
+                f"{trainer.skipped_steps_limit}: raise it, or remove the run's checkpoints to "
+                "train from the first step"
             )
         trainer.network.load_state_dict(checkpoint.network)
         for name, value in checkpoint.ema.items():

@@ -134,7 +134,8 @@ def _train(
     sampling = BalancedSampling.of(manifest, settings.sampling)
     log(
         f"training set {len(sampling):,} windows an epoch, {sampling.positive_fraction:.1%} of "
-        f"their time ictal; {training.steps:,} steps of {count(hardware.batch_size, 'window')}"
+        f"their time ictal; {count(training.steps, 'step')} of "
+        f"{count(hardware.batch_size, 'window')}"
     )
     dataset = training_windows(manifest, store, training, sampling, device)
     provenance = Provenance(

@@ -7,6 +7,7 @@ from concurrent.futures import as_completed
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
+from brainbrr_core.display.counts import count
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress, summarize_when_stopped
 
@@ -39,8 +40,8 @@ def run_parallel(
 
     def summary() -> str:
         return (
-            f"{title}: {len(results)} of {len(ordered)} objects are done and kept: run the same "
-            "command again to continue"
+            f"{title}: {len(results)} of {count(len(ordered), 'object')} done and kept: run the "
+            "same command again to continue"
         )
 
     with (
@@ -52,5 +53,5 @@ def run_parallel(
         for number, future in enumerate(as_completed(futures), start=1):
             job = futures[future]
             results.append((job, future.result()))
-            bar.advance(size(job) / 1e6, f"{number} of {len(ordered)} objects")
+            bar.advance(size(job) / 1e6, f"{number} of {count(len(ordered), 'object')}")
     return results

@@ -199,7 +199,7 @@ def test_a_version_goes_with_the_locks_and_temporary_files_of_its_own_files(plan
     for name in (".notes.txt.lock", ".notes.txt.0a1b.part"):
         (old.folder / name).touch()
     [why] = reasons(gc.find(plan))
-    assert why.startswith("2 files in it are not the store's, such as ")
+    assert why.startswith("it has 2 files that the store did not write, such as ")
     assert {path.name for path in old.folder.iterdir()} == {
         ".notes.txt.lock",
         ".notes.txt.0a1b.part",

@@ -311,7 +311,7 @@ def test_orphans_of_a_version_in_use_or_needed_again_stay(built: Configuration) 
     write_index(fewer, built.cache_root)
     with hold(store, "train"):
         assert gc.find(everything(built), force=True) == []
-        assert "1 orphans stay: held by train" in gc.kept(everything(built))[0].why
+        assert "1 orphan held by train" in gc.kept(everything(built))[0].why
     garbage = gc.find(everything(built), force=True)
     assert [item.path for item in garbage] == [store.shard_path(key)]
     with hold(store, "train"):

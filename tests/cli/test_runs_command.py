@@ -160,8 +160,8 @@ def test_scores_of_another_evaluation_version_are_marked(shell: Shell, runs_dir:
         versions = {run["name"]: run["evaluation_versions"] for run in listed}
         assert versions["smoke-newer"] == {"dev": str(version)}
         assert versions["smoke-older"] == {"dev": "before 7"}
-        marked = [line for line in lines() if f"(evaluation version {version})" in line]
-        assert len(marked) == (version != EVALUATION_VERSION)
+        others = [line for line in lines() if f"(evaluation version {version})" in line]
+        assert len(others) == (version != EVALUATION_VERSION)
     store_report(runs_dir / "smoke-older", replace(scoring, results=results))
     assert lines() == []
 

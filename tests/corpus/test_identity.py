@@ -198,7 +198,7 @@ def test_a_patient_of_two_spellings_is_in_one_split(tmp_path: Path, one: str, ot
     labelled(tusz(data, "train", one))
     elsewhere = labelled(tusz(data, "eval", other))
     line = refusal(data, tmp_path / "cache")
-    assert "1 patients are in more than one split" in line
+    assert "1 patient is in more than one split (" in line
     assert one in line
     assert other in line
     assert "differ only in case or Unicode form" in line
@@ -236,7 +236,7 @@ def siena(tmp_path: Path) -> Path:
 def test_a_flat_folder_is_refused_without_a_patient_pattern(siena: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     line = refusal(siena, cache, FOLDER)
-    assert "20 recordings, such as PN00-1, lie in no patient's folder" in line
+    assert "20 recordings without a patient's folder, such as PN00-1, cannot" in line
     assert "patient_pattern" in line
     rule = Corpus(layout="folder", patient_pattern=r"^(PN\d+)-", split=Split(dev=0.3, eval=0.3))
     index = update_index(str(siena), cache, rule)

@@ -69,7 +69,7 @@ def test_events_of_a_gdf_have_ends_of_their_own_or_a_duration(tmp_path: Path) ->
 def test_a_new_segment_of_a_gdf_is_a_gap(tmp_path: Path) -> None:
     raw = raw_of(microvolts(), notes=[(12.0, 0.0, "boundary")])
     path = write_gdf(tmp_path / "a.gdf", raw)
-    assert refusal(path) == ("discontinuous", "1 gaps, the first at 12 s")
+    assert refusal(path) == ("discontinuous", "1 gap, the first at 12 s")
 
 
 @pytest.mark.parametrize("version", ["1.25", "2.20"])
@@ -108,7 +108,7 @@ def test_numbers_of_events_of_a_neuroscan_file_mean_what_the_configuration_says(
 def test_an_interruption_of_a_neuroscan_file_is_a_gap(tmp_path: Path, sample_bytes: int) -> None:
     raw = raw_of(microvolts())
     path = write_cnt(tmp_path / "a.cnt", raw, sample_bytes, accept={1: 14})
-    assert refusal(path) == ("discontinuous", "1 gaps, the first at 6.00391 s")
+    assert refusal(path) == ("discontinuous", "1 gap, the first at 6.00391 s")
     # The start and the end of what someone rejected are none.
     open_edf(write_cnt(tmp_path / "b.cnt", raw, sample_bytes, accept={0: 12, 1: 13}))
 

@@ -88,7 +88,7 @@ def test_a_failed_run_is_reported_once_with_what_a_person_needs(
             "build_cache",
             failed.run_id,
             f"https://dagster.example.org/eeg/runs/{failed.run_id}",
-            "2 partitions are not in the index, such as no/such/partition: materialize "
+            "the index lacks 2 partitions, such as no/such/partition: materialize "
             "raw_edf_index, which drops the partitions of removed recordings",
             ("no/such/partition", "nor/this"),
         )

@@ -72,7 +72,7 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     assert not s3.released.is_set()
     # The line that the command ends with, and no other.
     (note,) = interrupted.value.__notes__
-    assert re.fullmatch(rf"{command}: \d+ of \d+ objects are done and kept: .*", note)
+    assert re.fullmatch(rf"{command}: \d+ of \d+ objects done and kept: .*", note)
     assert command not in capsys.readouterr().err
     ending.cancel()
     s3.released.set()

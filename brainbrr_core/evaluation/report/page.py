@@ -135,7 +135,7 @@ def _training_sentence(training: TrainingFacts, chosen_on: str | None) -> str:
     """Which weights are scored, how they were chosen, and what they were trained on."""
     progress = (
         f"Training (seed {training.seed}) completed {training.steps:,} of "
-        f"{training.planned_steps:,} steps"
+        f"{count(training.planned_steps, 'step')}"
         + (f" ({training.stopped})" if training.stopped else "")
         + "; the weights are running averages over the steps. "
     )

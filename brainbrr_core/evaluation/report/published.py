@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from brainbrr_core.display.counts import count
 from brainbrr_core.evaluation.results import EvaluationResults
 
 
@@ -152,8 +153,8 @@ def ours(results: EvaluationResults, group: str) -> list[Ours]:
         if row.tuned_point is not None:
             rows.append(
                 Ours(
-                    f"This run, operating point chosen on {chosen} for at most {row.limit:g} false "
-                    "alarms per 24 h",
+                    f"This run, operating point chosen on {chosen} for at most "
+                    f"{count(row.limit, 'false alarm')} per 24 h",
                     row.tuned_f1.value,
                     row.tuned_sensitivity.value,
                     row.tuned_false_per_day.value,
@@ -163,7 +164,7 @@ def ours(results: EvaluationResults, group: str) -> list[Ours]:
         rows.append(
             Ours(
                 "This run, read off its curve on the scored recordings themselves, for at most "
-                f"{row.limit:g} false alarms per 24 h",
+                f"{count(row.limit, 'false alarm')} per 24 h",
                 math.nan,
                 row.sensitivity.value,
                 row.false_per_day,
