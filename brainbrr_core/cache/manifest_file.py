@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +49,8 @@ from brainbrr_core.files.checked_parquet import (
 )
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
+#: Whether there is a manifest, and whether it is that of the shards and annotations of today.
+ManifestState: TypeAlias = Literal["current", "stale", "missing"]
 _CONTENT = "brainbrr.manifest"
 
 
@@ -353,6 +355,15 @@ def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bo
         and manifest.version == plan.store.version
         and manifest.source == source_digest(plan, settings)
     )
+
+
+def manifest_state(plan: Plan, settings: ManifestSettings) -> ManifestState:
+    """Whether there is a manifest, and whether it is that of the plan's shards and annotations."""
+    try:
+        manifest = read_manifest(manifest_path(plan.store, settings))
+    except WorkRemains:
+        return "missing"
+    return "current" if is_current(manifest, plan, settings) else "stale"
 
 
 def outdated_recordings(manifest: Manifest, index: Index) -> list[str]:

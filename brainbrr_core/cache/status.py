@@ -6,17 +6,16 @@ import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from brainbrr_core.cache.clipping import ClippingSummary, clipping_summary
 from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.manifest import window_count
-from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
+from brainbrr_core.cache.manifest_file import ManifestState, manifest_state
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import folder_bytes
 from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import SPLITS
-from brainbrr_core.errors import WorkRemains
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -85,7 +84,7 @@ class CacheStatus:
     other_versions: dict[str, int]
     holders: dict[str, list[str]]
     foreign: list[str]
-    manifest: Literal["current", "stale", "missing"]
+    manifest: ManifestState
 
     def values(self) -> dict[str, JsonValue]:
         """Everything as ``cache status --json`` prints it: the states among the other numbers."""
@@ -139,14 +138,5 @@ def status(plan: Plan, settings: ManifestSettings) -> CacheStatus:
             for store in [plan.store, *plan.store.other_versions()]
         },
         foreign=[str(path) for path in plan.store.foreign()],
-        manifest=_manifest(plan, settings),
+        manifest=manifest_state(plan, settings),
     )
-
-
-def _manifest(plan: Plan, settings: ManifestSettings) -> Literal["current", "stale", "missing"]:
-    """Whether there is a manifest, and whether it is that of the plan's shards and annotations."""
-    try:
-        manifest = read_manifest(manifest_path(plan.store, settings))
-    except WorkRemains:
-        return "missing"
-    return "current" if is_current(manifest, plan, settings) else "stale"

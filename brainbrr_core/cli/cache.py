@@ -19,6 +19,7 @@ from brainbrr_core.cli.options import (
     RunsDir,
     configuration,
     next_command,
+    next_of_cache,
 )
 from brainbrr_core.cli.printing import count, log, print_first, print_json
 from brainbrr_core.cli.program import Program
@@ -108,6 +109,8 @@ def build(
         return 1
     if not json and len(plan.to_build) < len(whole.to_build):
         next_command("cache build", settings.options, data_dir=data_dir)
+    elif not json and not summary.built:
+        next_of_cache(plan, settings.manifest_settings, data_dir, run)
     elif not json:
         next_command("manifest", settings.options)
     return 0

@@ -15,7 +15,7 @@ from brainbrr_core.cli.options import (
     DataDir,
     Json,
     configuration,
-    next_command,
+    next_of_cache,
 )
 from brainbrr_core.cli.printing import count, log, print_first, print_json
 from brainbrr_core.cli.tables import print_table
@@ -47,6 +47,8 @@ def index(
     json: Json = False,
 ) -> int:
     """Scan the corpora: list their recordings, and report which cannot be used and why."""
+    from brainbrr_core.cache.plan import plan_selection
+    from brainbrr_core.cache.store import Store
     from brainbrr_core.constants import SPLITS
     from brainbrr_core.corpus.index_file import index_corpora, index_path
     from brainbrr_core.corpus.same_content import SharedContent
@@ -64,13 +66,12 @@ def index(
         sources = (replace(sources[0], settings=corpus),)
     labels = settings.labels.seizure
     try:
-        recordings = index_corpora(sources, settings.cache_root, force=force, log=log).in_montage(
-            settings.preprocessing.montage
-        )
+        indexed = index_corpora(sources, settings.cache_root, force=force, log=log)
     except SharedContent as refused:
         if list_ and not json:
             _print_outcomes(refused.recordings, labels)
         raise
+    recordings = indexed.in_montage(settings.preprocessing.montage)
     notch_hz = settings.preprocessing.notch_hz
     summary = summarize(recordings, labels, notch_hz)
     alone = [
@@ -111,7 +112,14 @@ def index(
     print(f"index: {index_path(settings.cache_root)}")
     check_usable(recordings)
     if status == 0:
-        next_command("cache build", settings.options, data_dir=data_dir)
+        plan = plan_selection(
+            Store.of(settings),
+            settings.preprocessing,
+            settings.selection,
+            indexed,
+            just_indexed=True,
+        )
+        next_of_cache(plan, settings.manifest_settings, data_dir)
     return status
 
 

@@ -12,7 +12,9 @@ from brainbrr_core.cli.choices import ProfileName
 from brainbrr_core.cli.printing import log
 
 if TYPE_CHECKING:
+    from brainbrr_core.cache.plan import Plan
     from brainbrr_core.configuration import Configuration
+    from brainbrr_core.configuration.settings import ManifestSettings
 
 Config = Annotated[
     str | None,
@@ -140,6 +142,25 @@ def next_command(command: str, options: str, **given: str | None) -> None:
         if value is not None
     )
     log(f"next: brainbrr {command}{options}{further}")
+
+
+def next_of_cache(
+    plan: Plan, settings: ManifestSettings, data_dir: str | None = None, run: str | None = None
+) -> None:
+    """Log what a profile's cache is ready for: a build, its manifest or, with it, the training.
+
+    ``run`` is a run that the cache is for, which is trained already.
+    """
+    from brainbrr_core.cache.manifest_file import manifest_state
+
+    if plan.to_build:
+        next_command("cache build", settings.options, data_dir=data_dir)
+    elif manifest_state(plan, settings) != "current":
+        next_command("manifest", settings.options)
+    elif run is None:
+        next_command("train", settings.options)
+    else:
+        log(f"next: brainbrr evaluate {shlex.quote(run)}")
 
 
 def run_folder(run: str, runs_dir: Path) -> Path:

@@ -92,6 +92,33 @@ def test_each_command_ends_with_the_next_one_and_its_options(
 
 
 @pytest.mark.usefixtures("one_worker")
+def test_an_index_and_an_idle_build_name_what_is_really_next(
+    shell: Shell, corpus: Path, tmp_path: Path
+) -> None:
+    folders = {"BRAINBRR_CACHE_ROOT": str(tmp_path / "cache"), "BRAINBRR_DATA_DIR": str(corpus)}
+
+    def next_after(*words: str) -> list[str]:
+        return next_of(shell.type(*words, environment=folders))
+
+    assert next_after("index") == ["brainbrr cache build"]
+    assert next_after("cache", "build") == ["brainbrr manifest"]
+    assert next_after("index") == ["brainbrr manifest"]
+    assert next_after("manifest") == ["brainbrr train"]
+    assert next_after("index") == ["brainbrr train"]
+    assert next_after("cache", "build") == ["brainbrr train"]
+    # Only annotations changed: no shard is built, and the manifest is of other events.
+    [table, *_] = sorted(corpus.rglob("*.csv_bi"))
+    text = table.read_text()
+    assert ",seiz," in text
+    table.write_text(text.replace(",seiz,", ",bckg,"))
+    assert next_after("index") == ["brainbrr manifest"]
+    assert next_after("cache", "build") == ["brainbrr manifest"]
+    assert next_after("manifest") == ["brainbrr train"]
+    # Another profile has a manifest of its own.
+    assert next_after("index", "--config", "smoke:cpu") == ["brainbrr manifest --config smoke:cpu"]
+
+
+@pytest.mark.usefixtures("one_worker")
 def test_a_refusal_names_the_smaller_profile_that_is_built(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
