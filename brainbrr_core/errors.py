@@ -58,6 +58,12 @@ def cannot_write(path: str | Path, error: OSError) -> BrainbrrError:
         return WorkRemains(
             f"{path} cannot be written ({reason}): free some space, then run the same command again"
         )
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        at = f" at {error.filename}" if error.filename else ""
+        return BrainbrrError(
+            f"{path} cannot be written: there is a file, or a link to nothing{at}, where a folder "
+            "is needed: name another folder, or remove it"
+        )
     return BrainbrrError(
         f"{path} cannot be written ({reason}): make its folder writable, or name another"
     )

@@ -22,6 +22,7 @@ from brainbrr_core.api.arguments import names_of, number_of
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import BLOCK_S, MontageName
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
+from brainbrr_core.display.counts import count
 from brainbrr_core.edf.channels import composition, match_labels
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import LOWEST_FULL_RATE
@@ -223,8 +224,8 @@ def _of_raw(
     gaps = marked_gaps(raw)
     if gaps:
         raise BrainbrrError(
-            f"the recording: {SIGNAL_REASONS['discontinuous']} ({len(gaps)} gaps, the first at "
-            f"{gaps[0]:g} s): crop it there, and use each part by itself"
+            f"the recording: {SIGNAL_REASONS['discontinuous']} ({count(len(gaps), 'gap')}, the "
+            f"first at {gaps[0]:g} s): crop it there, and use each part by itself"
         )
     names = _as_in_the_file(raw.ch_names)
     by_name = dict(zip(raw.ch_names, names, strict=True))

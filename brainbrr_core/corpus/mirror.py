@@ -239,6 +239,11 @@ class MirroredFiles:
             raise BrainbrrError(
                 f"{self.url}/{name} vanished while the corpus was listed: run the command again"
             ) from None
+        if len(content) != size:
+            # Cut between two lines, a table looks whole.
+            raise BrainbrrError(
+                f"{self.url}/{name} changed while the corpus was listed: run the command again"
+            )
         with replacing(self._path(name)) as temporary:
             temporary.write_bytes(content)
 

@@ -58,11 +58,11 @@ class Spool:
         Raises :class:`WorkRemains` when the object changed since it was indexed, and
         :class:`BrainbrrError` when the remote fails.
         """
-        address, _, name = recording.path.rpartition("/")
+        address, name = address_and_name(recording)
         remote = open_remote(address)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            path = folder / name
+            path = folder / recording.file_name
             hasher = EdfHasher()
             size = recording.state.size
             with path.open("wb") as file:
@@ -92,6 +92,21 @@ class Spool:
             ) from None
         finally:
             shutil.rmtree(folder, ignore_errors=self._closed)
+
+
+def address_and_name(recording: Recording) -> tuple[str, str]:
+    """The address of the corpus of a remote recording, and the name of its object there.
+
+    In an address ``#``, ``?`` and ``%`` have a meaning; the name of an object may have any of them.
+    """
+    # The key of one of several corpora begins with the name of its corpus.
+    keys = (recording.partition_key, recording.partition_key.partition("/")[2])
+    for key in filter(None, keys):
+        before, found, suffix = recording.path.rpartition(f"/{key}")
+        if found and "://" in before and "/" not in suffix:
+            return before, key + suffix
+    address, _, name = recording.path.rpartition("/")
+    return address, name
 
 
 def is_spool(path: Path) -> bool:

@@ -267,14 +267,14 @@ def test_a_recording_of_mne_with_a_gap_is_refused_as_its_file_is(has_date: bool)
     if has_date:
         one.set_meas_date(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
     joined = mne.concatenate_raws([one.copy(), one.copy()], verbose="error")
-    with pytest.raises(BrainbrrError, match=r"shows? gaps.*1 gaps, the first at 30 s.*: crop it"):
+    with pytest.raises(BrainbrrError, match=r"shows? gaps.*1 gap, the first at 30 s.*: crop it"):
         preprocess(joined)
     with pytest.raises(BrainbrrError, match="the first at 19 s"):
         preprocess(joined.copy().crop(11))
     for part in (joined.copy().crop(0, 29.99), joined.copy().crop(30)):
         assert preprocess(part).shape[0] == 19
     skipped = one.copy().set_annotations(mne.Annotations([5.0], [2.0], ["BAD_ACQ_SKIP"]))
-    with pytest.raises(BrainbrrError, match=r"1 gaps, the first at [57] s"):
+    with pytest.raises(BrainbrrError, match=r"1 gap, the first at [57] s"):
         preprocess(skipped)
 
 

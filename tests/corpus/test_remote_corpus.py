@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from brainbrr_core.annotation import tuh
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
@@ -17,8 +18,12 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import memo_path
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.spool import address_and_name
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.connect import open_remote
+from brainbrr_core.remote.interface import ObjectState
 from brainbrr_core.remote.s3 import S3Remote
+from tests.support.edf_files import write_edf
 from tests.support.object_store import BUCKET, FaultyProxy
 
 URL = f"s3://{BUCKET}/tusz/edf"
@@ -201,3 +206,78 @@ def test_a_lost_memo_costs_a_build_but_gives_no_wrong_hash(afar: Configuration) 
     build(plan_corpus(afar), afar.preprocessing, workers=2)
     assert shards(afar) == good
     assert plan_profile(afar).count(State.FRESH) == 12
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("change", ["cut", "longer"])
+def test_an_annotation_that_changes_while_the_corpus_is_listed_is_not_read(
+    afar: Configuration, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Without its last line, with the last seizure, it would look whole."""
+    path = min(path for path in root.rglob("*.csv_bi") if "seiz" in path.read_text())
+    name, lines = path.relative_to(root).as_posix(), path.read_text().splitlines(keepends=True)
+    other = tmp_path / "other"
+    other.write_text("".join(lines[:-1] if change == "cut" else [*lines, "\n"]))
+    listed = S3Remote.states
+
+    def states(remote: S3Remote, prefix: str) -> dict[str, ObjectState]:
+        before = listed(remote, prefix)
+        remote.put(name, other)
+        return before
+
+    monkeypatch.setattr(S3Remote, "states", states)
+    # What was listed of a longer one is all there.
+    if change == "cut":
+        with pytest.raises(BrainbrrError, match=rf"{path.name} changed while .*: run the command"):
+            update_index(URL, afar.cache_root)
+    else:
+        update_index(URL, afar.cache_root)
+    monkeypatch.undo()
+    key = name.removesuffix(".csv_bi")
+    index = update_index(URL, afar.cache_root)
+    expected = tuh.read(other if change == "cut" else path).events
+    assert [(e.start, e.stop) for e in index.by_key()[key].events] == [
+        (e.start, e.stop) for e in expected
+    ]
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("name", ["c#d", "e%20f", "i?j", "a+b c", "%", "ünï"])
+@pytest.mark.parametrize("protocol", ["s3", "memory", "file"])
+def test_names_may_have_what_means_something_in_an_address(
+    settings: Configuration, tmp_path: Path, protocol: str, name: str
+) -> None:
+    url = {
+        "s3": f"s3://{BUCKET}/names/edf",
+        "memory": f"memory://{tmp_path.name}/edf",
+        "file": f"file://{tmp_path}/a%20corpus",
+    }[protocol]
+    remote = open_remote(url)
+    remote.put(f"{name}/{name}.edf", write_edf(tmp_path / "a.edf", seconds=12))
+    remote.put("plain/b.edf", write_edf(tmp_path / "b.edf", seconds=12, seed=1))
+    afar = settings.model_copy(
+        update={
+            "data_dir": url,
+            "cache_root": tmp_path / "afar",
+            "corpus": settings.corpus.model_copy(update={"layout": "folder"}),
+        }
+    )
+    update_index(url, afar.cache_root, afar.corpus)
+    summary = build(plan_corpus(afar), afar.preprocessing, workers=1)
+    assert summary.failed == []
+    assert sorted(Store.of(afar).shard_keys()) == sorted([f"{name}/{name}", "plain/b"])
+
+
+def test_the_key_of_one_of_several_corpora_begins_with_its_name(
+    settings: Configuration,
+) -> None:
+    index = update_index(str(settings.data_dir), settings.cache_root)
+    recording = index.recordings[0]
+    for path, key, expected in (
+        ("s3://b/d/x/a#.edf", "x/a#", ("s3://b/d", "x/a#.edf")),
+        ("s3://b/d/x/a#.edf", "tusz/x/a#", ("s3://b/d", "x/a#.edf")),
+        ("s3://tusz/x/a.bdf", "tusz/x/a", ("s3://tusz", "x/a.bdf")),
+        ("s3://b/a.edf", "a", ("s3://b", "a.edf")),
+        ("s3://b/a.edf", "tusz/a", ("s3://b", "a.edf")),
+    ):
+        assert address_and_name(replace(recording, path=path, partition_key=key)) == expected

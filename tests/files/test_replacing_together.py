@@ -145,3 +145,17 @@ def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, linked: bool) -> Non
     with pytest.raises(BrainbrrError, match=f"^{path} is a pipe or a device"), replacing(path):
         pytest.fail("the block must not begin")
     assert pipe.is_fifo() and path.is_symlink() == linked
+
+
+@pytest.mark.parametrize("below", ["file", "file/new", "link", "link/new"])
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "link").symlink_to("nowhere")
+    stands = tmp_path / below.partition("/")[0]
+    with (
+        pytest.raises(BrainbrrError, match=f"a link to nothing at {stands}, where a folder is n"),
+        replacing_together(tmp_path / below),
+    ):
+        raise AssertionError("nothing can be written")
+    assert (tmp_path / "file").read_text() == "kept"
+    assert (tmp_path / "link").readlink() == Path("nowhere")
