@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import RLock
 from typing import TypeVar
 
 import numpy as np
@@ -96,14 +97,15 @@ class WindowScorer:
         #: Channels of its windows.
         self.channels = network.channels if isinstance(network, AnyNetwork) else len(CHANNELS)
         self._forward = compiled(network, compilation)
-        self._back = _WayBack(device) if device.type == "cuda" else None
+        #: Those that no scores are under way on.
+        self._ways_back: list[_WayBack] = []
         self._threads = (
             ComputeThreads()
             if device.type == "cpu" and may_be_shared(network, compilation)
             else None
         )
         #: Batches that are computed while the scores of an earlier one are used.
-        self._ahead = 1 if self._back is not None else 0
+        self._ahead = 1 if device.type == "cuda" else 0
         if self._threads is not None:
             self._ahead = self._threads.count
 
@@ -131,13 +133,16 @@ class WindowScorer:
 
         Raises ``ValueError`` where a batch is too large or the network's output has another shape,
         and :class:`~brainbrr_core.errors.BrainbrrError` where the device's memory is too small.
+        Several such generators may be in use by turns, and end in any order.
         """
         source = iter(batches)
         under_way: deque[tuple[_Scores | Future[_Scores], Tag]] = deque()
-        was_training = self.network.training
-        self.network.eval()
         try:
-            with nullcontext() if self._threads is None else self._threads.in_use():
+            with (
+                _in_evaluation_mode(self.network),
+                nullcontext() if self._threads is None else self._threads.in_use(),
+                self._way_back() as back,
+            ):
                 while True:
                     try:
                         with self._fits_memory():
@@ -150,13 +155,12 @@ class WindowScorer:
                         return
                     signals, tag = batch
                     with self._fits_memory():
-                        under_way.append((self._start(signals), tag))
+                        under_way.append((self._start(signals, back), tag))
                     yield from self._arrived(under_way, keep=self._ahead)
         finally:
             for scores, _ in under_way:
                 if isinstance(scores, Future):
                     scores.cancel()
-            self.network.train(was_training)
 
     def window_scores(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score of each sample of no more than ``batch`` windows, float32 ``(windows, samples)``.
@@ -183,11 +187,23 @@ class WindowScorer:
             else "shorten windows.length_s for a new run, or use a device with more memory",
         )
 
-    def _start(self, signals: Tensor) -> _Scores | Future[_Scores]:
+    @contextmanager
+    def _way_back(self) -> Iterator[_WayBack | None]:
+        """What copies the scores of one generator from a GPU; None on a CPU."""
+        if self.device.type != "cuda":
+            yield None
+            return
+        back = self._ways_back.pop() if self._ways_back else _WayBack(self.device)
+        try:
+            yield back
+        finally:
+            self._ways_back.append(back)
+
+    def _start(self, signals: Tensor, back: _WayBack | None) -> _Scores | Future[_Scores]:
         """Have a batch scored, without waiting for it where something else can be done."""
         if self._threads is None:
-            return self._launch(signals)
-        return self._threads.submit(self._launch, signals)
+            return self._launch(signals, back)
+        return self._threads.submit(self._launch, signals, back)
 
     def _arrived(
         self, under_way: deque[tuple[_Scores | Future[_Scores], Tag]], keep: int = 0
@@ -200,7 +216,7 @@ class WindowScorer:
                     scores = scores.result()
             yield scores.wait(), tag
 
-    def _launch(self, signals: Tensor) -> _Scores:
+    def _launch(self, signals: Tensor, back: _WayBack | None) -> _Scores:
         """Score a batch; on a GPU without waiting for it."""
         rows, samples = signals.shape[0], signals.shape[-1]
         if not 0 < rows <= self.batch:
@@ -222,9 +238,33 @@ class WindowScorer:
             raise ValueError(
                 f"the network gave {tuple(logits.shape)} for {self.batch} windows of {samples}"
             )
-        if self._back is None:
+        if back is None:
             return _Scores(logits[:rows])
-        return self._back.send(logits, rows)
+        return back.send(logits, rows)
+
+
+#: How many generators score with each network, and whether it was in training mode before.
+_modes: dict[nn.Module, tuple[int, bool]] = {}
+#: A generator that is collected as garbage may end while its thread starts another.
+_modes_lock = RLock()
+
+
+@contextmanager
+def _in_evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode until the last block that has asked for it ends."""
+    with _modes_lock:
+        blocks, was_training = _modes.get(network, (0, network.training))
+        _modes[network] = blocks + 1, was_training
+        network.eval()
+    try:
+        yield
+    finally:
+        with _modes_lock:
+            blocks, was_training = _modes.pop(network)
+            if blocks > 1:
+                _modes[network] = blocks - 1, was_training
+            else:
+                network.train(was_training)
 
 
 @dataclass(frozen=True, slots=True)

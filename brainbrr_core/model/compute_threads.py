@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
+from threading import Barrier, local
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -27,6 +27,16 @@ _MOST = 8
 Arguments = ParamSpec("Arguments")
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+
+
+class _Lent(local):
+    """The blocks of a thread that uses :class:`ComputeThreads`, and torch's threads before them."""
+
+    blocks = 0
+    threads = 0
+
+
+_lent = _Lent()
 
 
 class ComputeThreads:
@@ -78,13 +88,21 @@ class ComputeThreads:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """In this block, a part may be computed (:meth:`submit`)."""
-        before = torch.get_num_threads()
+        """In this block, a part may be computed (:meth:`submit`).
+
+        Blocks of one thread, of the same object or of several, may end in any order, as those of
+        generators do: torch gets its own number of threads back when the last of them ends.
+        """
+        if not _lent.blocks:
+            _lent.threads = torch.get_num_threads()
+        _lent.blocks += 1
         torch.set_num_threads(self._processors_each)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            _lent.blocks -= 1
+            if not _lent.blocks:
+                torch.set_num_threads(_lent.threads)
 
     def submit(
         self,

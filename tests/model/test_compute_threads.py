@@ -166,6 +166,32 @@ def test_the_number_of_threads_changes_no_bit_of_a_score() -> None:
     assert np.array_equal(scored[0], scored[2])
 
 
+@pytest.mark.parametrize("same_scorer", [True, False])
+def test_generators_of_scores_may_be_used_by_turns(same_scorer: bool) -> None:
+    """The one that began first ends first: the other still scores in evaluation mode."""
+    network = toy_network().train()
+    windows = torch.randn(9, 4, 19, SAMPLES, generator=torch.Generator().manual_seed(0))
+    torch.set_num_threads(3)
+    scorers = [WindowScorer(network, CPU, 4) for _ in range(2)]
+    if same_scorer:
+        scorers[1] = scorers[0]
+    expected = [scores for scores, _ in scorers[0].scores((batch, None) for batch in windows)]
+    first = scorers[0].scores((batch, None) for batch in windows[:5])
+    second = scorers[1].scores((batch, None) for batch in windows)
+    taken: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    for (one, _), (other, _) in zip(first, second, strict=False):
+        assert torch.get_num_threads() == 1
+        taken.append((one, other))
+    assert len(taken) == 5 and next(first, None) is None
+    assert not network.training
+    assert torch.get_num_threads() == 1
+    others = [other for _, other in taken] + [scores for scores, _ in second]
+    assert np.array_equal(np.stack([one for one, _ in taken]), np.stack(expected[:5]))
+    assert np.array_equal(np.stack(others), np.stack(expected))
+    assert network.training
+    assert torch.get_num_threads() == 3
+
+
 def test_threads_start_before_anything_is_computed() -> None:
     """One that started later would set the process's number of threads while others compute."""
     torch.set_num_threads(3)
