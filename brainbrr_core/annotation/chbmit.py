@@ -22,8 +22,8 @@ from pathlib import Path
 from brainbrr_core.annotation.clock import clock_times, clock_words, seconds_after
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
-from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning
+from brainbrr_core.files.regular import read_text
 
 _NAME = re.compile(r"file\s*name\s*:\s*(\S.*)", re.IGNORECASE)
 _CLOCK = re.compile(r"file\s+(start|end)\s+time\s*:\s*(.*)", re.IGNORECASE)

@@ -16,9 +16,9 @@ from pathlib import Path
 from brainbrr_core.annotation import tuh
 from brainbrr_core.annotation.events import UNKNOWN, merge_overlapping
 from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
-from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
+from brainbrr_core.files.regular import read_text
 
 _VERSION = re.compile(r"version\s*=\s*lbl_v\S*")
 _MONTAGE = re.compile(r"montage\s*=\s*(\d+)\s*,\s*([^:,]+?)\s*:.*")

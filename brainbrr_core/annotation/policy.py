@@ -162,6 +162,11 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
         _COUNTED,
         "a `csv` without a `csv_bi` is not used",
     ),
+    "unusable_number": (
+        _COUNTED,
+        "a recordingDuration or confidence of an events.tsv is negative or not a finite number: it "
+        "counts as not stated",
+    ),
     "no_recording_duration": (
         _COUNTED,
         "an events.tsv does not give the duration of the recording",

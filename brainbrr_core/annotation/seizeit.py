@@ -14,8 +14,8 @@ from pathlib import Path
 
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
-from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning, label_of
+from brainbrr_core.files.regular import read_text
 
 SUFFIX = "_a1.tsv"
 #: That of the second annotator, which is not read.

@@ -35,8 +35,8 @@ from brainbrr_core.annotation.events import UNKNOWN
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order, on_signal
 from brainbrr_core.annotation.policy import CLOCK_MISMATCH_S, ROUNDING_S
-from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning, label_of
+from brainbrr_core.files.regular import read_text
 
 _HEADING = re.compile(r"seizure\s*n\s*[.°]?\s*(\d+).*", re.IGNORECASE)
 _NAME = re.compile(r"file\s*name\s*:\s*(.*)", re.IGNORECASE)

@@ -17,10 +17,10 @@ from brainbrr_core.annotation.events import Event
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
 from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S
-from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.annotation.times import duration_to, seconds_text
 from brainbrr_core.constants import BACKGROUND
+from brainbrr_core.files.regular import read_text
 
 COLUMNS = (
     "onset",
@@ -87,8 +87,8 @@ def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotati
         mark = _mark(row, number, f"{where}:{number}", findings, texts)
         if mark is not None:
             marks.append(mark)
-        stated = _number(row.get("recordingDuration", ""))
-        if stated is None or stated < 0:
+        stated = _stated(row, "recordingDuration", f"{where}:{number}", findings)
+        if stated is None:
             continue
         if duration is None:
             duration = stated, number
@@ -134,7 +134,7 @@ def _mark(
     if length < 0:
         findings.append(Finding("stop_before_start", where, f"duration {length:.4f} s"))
         return None
-    confidence = _number(row.get("confidence", ""))
+    confidence = _stated(row, "confidence", where, findings)
     channels = row.get("channels", "n/a")
     return Mark(
         start,
@@ -145,6 +145,18 @@ def _mark(
         1.0 if confidence is None else confidence,
         () if channels in _NOTHING else tuple(name.strip() for name in channels.split(",")),
     )
+
+
+def _stated(row: dict[str, str], column: str, where: str, findings: list[Finding]) -> float | None:
+    """A number that a row need not have; None where it has none, or one that is impossible."""
+    text = row.get(column, "")
+    if text in _NOTHING:
+        return None
+    value = _number(text)
+    if value is None or value < 0:
+        findings.append(Finding("unusable_number", where, column))
+        return None
+    return value
 
 
 def _number(text: str) -> float | None:

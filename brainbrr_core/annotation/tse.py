@@ -16,7 +16,7 @@ from brainbrr_core.annotation import tuh
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import ParsedAnnotation
 from brainbrr_core.annotation.policy import ROUNDING_S
-from brainbrr_core.annotation.text_file import read_text
+from brainbrr_core.files.regular import read_text
 
 _VERSION = re.compile(r"version\s*=\s*tse_v\S*")
 

@@ -27,11 +27,11 @@ from brainbrr_core.annotation.parsed import (
     on_signal,
 )
 from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S, excludes
-from brainbrr_core.annotation.text_file import read_text
 from brainbrr_core.annotation.texts import Meaning
 from brainbrr_core.annotation.times import seconds_text
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
+from brainbrr_core.files.regular import read_text
 
 #: The meaning of each label; ``unknown`` and ``unkn`` were set by the annotator.
 _MEANINGS: dict[str, Meaning] = {
@@ -108,8 +108,8 @@ def _mark(row: list[str], line: int, where: str, findings: list[Finding]) -> Mar
     except ValueError:
         findings.append(Finding("malformed_row", where, "a time is not a number"))
         return None
-    if not (math.isfinite(start) and math.isfinite(stop) and start >= 0):
-        findings.append(Finding("malformed_row", where, "a time is negative or not finite"))
+    if not (all(map(math.isfinite, (start, stop, confidence))) and start >= 0):
+        findings.append(Finding("malformed_row", where, "a number is negative or not finite"))
         return None
     meaning = _MEANINGS.get(label)
     if meaning is None:

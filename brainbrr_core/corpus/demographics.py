@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.files.regular import read_text
 
 #: The age that stands for all above 89, which would tell few people apart.
 OLDEST = 90
@@ -59,7 +60,7 @@ def read_people(table: Path, columns: tuple[str, str, str], separator: str) -> d
     name, the first one counts.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig", errors="replace")
+        text = read_text(table)
     except OSError:
         return {}
     rows = [

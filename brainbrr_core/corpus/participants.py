@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.regular import read_text
 
 #: File in the folder of a corpus that assigns each patient to a split.
 SPLIT_TABLE = "split.tsv"
@@ -50,13 +51,13 @@ def read_split_table(table: Path, shown: str) -> dict[str, str] | None:
 def _rows(table: Path, shown: str) -> list[list[str]] | None:
     """The cells of a table, those of its header first; None where there is no table."""
     try:
-        text = table.read_text(encoding="utf-8-sig", errors="replace")
+        text = read_text(table)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise BrainbrrError(
-            f"{shown} cannot be read ({error.strerror}), and it may assign "
-            "splits: fix its permissions"
+            f"{shown} cannot be read ({error.strerror}), and it may assign splits: make it a "
+            "file that you may read"
         ) from None
     lines = [line for line in text.splitlines() if line.strip()]
     return [[cell.strip() for cell in line.split("\t")] for line in lines] or [[]]

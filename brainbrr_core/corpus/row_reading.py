@@ -28,6 +28,7 @@ from brainbrr_core.edf.formats import is_part, reader_of
 from brainbrr_core.edf.header import EdfFacts, UnusableEdf
 from brainbrr_core.edf.reader import open_edf, recording_start
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
+from brainbrr_core.files.regular import check_regular
 from brainbrr_core.files.state import FileState, Hashes
 
 #: Findings that may only mean that a file next to the EDF could not be opened.
@@ -76,6 +77,7 @@ def read_row(
     if known is not None and not _has_unopened(known) and _has_unopened(recording):
         for path in file.companions:
             try:
+                check_regular(path)
                 with path.open("rb"):
                     continue
             except OSError as error:

@@ -13,6 +13,7 @@ from brainbrr_core.corpus.layouts.base import stem_of
 from brainbrr_core.corpus.layouts.inheritance import is_inherited
 from brainbrr_core.deidentification import bids, people, tables
 from brainbrr_core.deidentification.tables import NotInVocabulary, TableContext
+from brainbrr_core.files.regular import check_regular
 
 #: Bytes of the largest file that is copied.
 _LARGEST = 1 << 26
@@ -139,6 +140,7 @@ def _is_described(relative: PurePosixPath, scope: Scope, edf: PurePosixPath) -> 
 def cleaned(path: Path, kind: Kind, context: TableContext) -> bytes | None:
     """The bytes of a file in fixed words; None where it may have free text."""
     try:
+        check_regular(path)
         if path.stat().st_size > _LARGEST:
             return None
         return kind.clean(path.read_text(encoding="utf-8"), context).encode()

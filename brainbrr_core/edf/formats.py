@@ -15,6 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from brainbrr_core.files.regular import read_bytes
+
 #: Name and version of the reader of BDF; to be increased by hand when its output changes.
 _BDF_READER = "brainbrr bdf 1"
 
@@ -235,7 +237,7 @@ def _nihon_kohden_parts(path: Path) -> Iterator[str]:
 
 def main_text(path: Path) -> str:
     """The text of the main file of a BrainVision or Persyst recording. Raises ``OSError``."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from brainbrr_core.files.regular import check_regular
 
 #: Samples as they are in a file: 16 bits of an EDF, 24 of a BDF, numbers that a library decoded.
 Digital = np.int16 | np.int32 | np.float64
@@ -49,9 +49,7 @@ class LocalEdf:
 
     def head(self, count: int) -> bytes:
         """The first ``count`` bytes, fewer where the file is shorter."""
-        # A pipe would be waited for.
-        if not stat.S_ISREG(self.path.stat().st_mode):
-            raise OSError(errno.EINVAL, "not a file", str(self.path))
+        check_regular(self.path)
         with self.path.open("rb") as file:
             return file.read(count)
 

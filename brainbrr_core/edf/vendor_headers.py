@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.files.regular import check_regular
 
 #: Bytes of the fixed part of the header of a GDF, and of that of a Neuroscan file and its channels.
 _GDF_HEADER, _CNT_HEADER, _CNT_CHANNEL = 256, 900, 75
@@ -71,6 +72,7 @@ def stated_in(path: Path, suffix: str) -> Stated | None:
     read = _READERS.get(suffix)
     if read is None:
         return None
+    check_regular(path)
     with path.open("rb") as file:
         try:
             return read(file, os.fstat(file.fileno()).st_size)

@@ -19,6 +19,7 @@ from brainbrr_core.corpus.layouts.known import detect_layout
 from brainbrr_core.corpus.layouts.tusz import TuszLayout
 from brainbrr_core.edf.reader import recording_start
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.regular import read_bytes
 from brainbrr_core.progress import progress
 from brainbrr_core.synthesis.plan import RecordingPlan, Seizure, patient_focus
 from brainbrr_core.synthesis.template import YEAR, read_channels, record_length
@@ -65,7 +66,7 @@ def _companions(layout: Layout, files: list[RecordingFile]) -> dict[str, bytes]:
             name = path.relative_to(layout.root).as_posix()
             if name not in companions:
                 try:
-                    companions[name] = path.read_bytes()
+                    companions[name] = read_bytes(path)
                 except OSError as error:
                     raise BrainbrrError(f"{path} cannot be read ({error.strerror})") from None
     return dict(sorted(companions.items()))

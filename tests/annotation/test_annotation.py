@@ -49,6 +49,7 @@ def test_each_irregularity_is_a_finding_with_its_line() -> None:
     assert codes(HEAD + "TERM,0,10,seiz\n") == [("malformed_row", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,zero,10,seiz,1\n") == [("malformed_row", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,nan,10,seiz,1\n") == [("malformed_row", "a.csv_bi:7")]
+    assert codes(HEAD + "TERM,0,10,seiz,nan\n") == [("malformed_row", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,0,10,siez,1\n") == [("unknown_label", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,20,10,seiz,1\n") == [("stop_before_start", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,20,20,seiz,1\n") == [("event_without_end", "a.csv_bi:7")]
@@ -180,6 +181,23 @@ def test_each_irregularity_of_an_events_tsv_is_a_finding_with_its_line() -> None
         parsed = szcore.parse(text, "e.tsv")
         assert found(parsed)[0] == (code, f"e.tsv:{line}" if line else "e.tsv"), text
         assert not parsed.usable
+
+
+@pytest.mark.parametrize("number", ["nan", "NaN", "inf", "-1", "soon"])
+def test_a_number_that_counts_as_not_stated_is_named(number: str) -> None:
+    stated = row("0", "3", "sz").replace("300.00", number)
+    parsed = szcore.parse(TSV + stated, "e.tsv")
+    assert (parsed.events, parsed.duration_s, parsed.usable) == ((Event(0, 3),), None, True)
+    assert found(parsed) == [("unusable_number", "e.tsv:2"), ("no_recording_duration", "e.tsv")]
+    assert [finding.detail for finding in parsed.findings] == ["recordingDuration", ""]
+    # Another row says how long the recording is.
+    parsed = szcore.parse(TSV + stated + row("9", "1", "sz"), "e.tsv")
+    assert (parsed.duration_s, found(parsed)) == (300.0, [("unusable_number", "e.tsv:2")])
+    parsed = szcore.parse(TSV + row("0", "3", "sz", number), "e.tsv")
+    assert parsed.events == (Event(0, 3, confidence=1.0),)
+    assert [str(finding) for finding in parsed.findings] == [
+        "e.tsv:2: unusable_number (confidence)"
+    ]
 
 
 def test_types_of_hed_score_have_the_label_of_the_same_meaning() -> None:

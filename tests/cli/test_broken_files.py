@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.bids import write_bids
 from tests.support.edf_files import patch, write_edf
 from tests.support.project import ROOT
-from tests.support.shell import Shell
+from tests.support.services import HANGS_S
+from tests.support.shell import BIN, Shell, clean_environment
 
 #: What is said of each file of the folder; the header of the good one has 20 signals.
 SAID = {
@@ -138,6 +141,40 @@ def test_broken_annotations_are_named_with_their_line(
         assert "sub-1/eeg/sub-1_task-sz_events.tsv" in copied.stderr
         refused = shell.refused("score", events.parent, events.parent)
         assert f"{events} cannot be read (not a file)" in refused
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("participants.tsv", 2, "participants.tsv cannot be read (not a file), and it may assign"),
+        ("task-rest_channels.tsv", 1, "task-rest_channels.tsv cannot be read (not a file)"),
+        ("task-rest_eeg.json", 0, "bad_eeg_json (not a file)"),
+        ("sub-01/eeg/sub-01_task-rest_channels.tsv", 0, "channels.tsv cannot be read (not a file)"),
+        ("sub-01/eeg/sub-01_task-rest_events.tsv", 0, "unreadable_annotation (not a file)"),
+        # What is not read is not waited for either.
+        ("sub-01/sub-01_scans.tsv", 0, ""),
+        ("dataset_description.json", 0, ""),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(
+    tmp_path: Path, name: str, status: int, said: str
+) -> None:
+    root = write_bids(tmp_path / "bids", ["sub-01", "sub-02"], ["sub-03"])
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    words = ("index", "--list", "--data-dir", root, "--cache-root", tmp_path / "cache")
+    # Not in this process, which would wait as well.
+    done = subprocess.run(
+        [BIN / "brainbrr", *words],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANGS_S,
+    )
+    assert done.returncode == status, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_link_in_a_circle_beside_the_folders_of_a_layout_is_no_error(

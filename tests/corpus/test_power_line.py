@@ -84,6 +84,12 @@ def test_a_file_that_cannot_be_read_is_a_finding(data: Path, tmp_path: Path) -> 
     path = data / "sub-01" / "eeg" / "sub-01_task-rest_eeg.json"
     path.write_text("{")
     assert found(update_index(str(data), cache))["sub-01"] == [("bad_eeg_json", "not valid JSON")]
+    for number in ("NaN", "Infinity", "-Infinity"):
+        # No JSON by the standard, but Python writes and reads it.
+        path.write_text(f'{{"PowerLineFrequency": {number}}}')
+        assert found(update_index(str(data), cache))["sub-01"] == [
+            ("bad_eeg_json", "PowerLineFrequency is not a finite number")
+        ]
     path.unlink()
     path.symlink_to(tmp_path / "nowhere.json")
     index = update_index(str(data), cache, Corpus())

@@ -8,6 +8,7 @@ from pathlib import Path
 from brainbrr_core.corpus.layouts.base import companion_location
 from brainbrr_core.corpus.layouts.inheritance import Tables, dataset_root
 from brainbrr_core.errors import BrainbrrError, is_exhausted
+from brainbrr_core.files.regular import read_text
 
 #: ``bad``, ``BAD``, ``bad (flat)``, but not ``badly named``.
 _BAD = re.compile(r"bad\b", re.IGNORECASE)
@@ -32,7 +33,7 @@ def bad_channels(table: Path | None) -> tuple[str, ...]:
     if table is None:
         return ()
     try:
-        text = table.read_text(encoding="utf-8-sig", errors="replace")
+        text = read_text(table)
     except OSError as error:
         if is_exhausted(error):
             raise

@@ -16,6 +16,7 @@ from brainbrr_core.annotation.clock import on_signal_despite_clock
 from brainbrr_core.corpus.demographics import Person, read_people
 from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
 from brainbrr_core.corpus.layouts.listed import ListedLayout
+from brainbrr_core.files.regular import read_text
 
 #: Cases that are the same person as another case, recorded one and a half years later.
 _SAME_PERSON = {"chb21": "chb01"}
@@ -77,7 +78,7 @@ class ChbmitLayout(ListedLayout):
             parsed = chbmit.read(path, edf.name)
             quiet = None
             for inventory in inventories:
-                text = inventory.read_text(encoding="utf-8", errors="replace")
+                text = read_text(inventory)
                 quiet = chbmit.without_seizures(text, edf.parent.name, edf.name)
         except OSError as error:
             return RecordingLabels.unreadable(path, "summary.txt", error)

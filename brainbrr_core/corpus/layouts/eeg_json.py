@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.errors import check_exhausted
+from brainbrr_core.files.regular import read_text
 
 #: Codes of the findings, by frequency in Hz. There is no other frequency in public grids.
 POWER_LINE = {50: "power_line_50", 60: "power_line_60"}
@@ -25,7 +27,7 @@ def power_line_findings(paths: Iterable[Path], edf: str) -> tuple[Finding, ...]:
     findings = []
     for path in paths:
         try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            content = json.loads(read_text(path))
         except OSError as error:
             check_exhausted(str(path), error)
             findings.append(Finding(BAD_EEG_JSON, edf, error.strerror or type(error).__name__))
@@ -34,7 +36,10 @@ def power_line_findings(paths: Iterable[Path], edf: str) -> tuple[Finding, ...]:
             findings.append(Finding(BAD_EEG_JSON, edf, "not valid JSON"))
             continue
         frequency = content.get("PowerLineFrequency") if isinstance(content, dict) else None
-        if isinstance(frequency, int | float) and not isinstance(frequency, bool):
+        if isinstance(frequency, float) and not math.isfinite(frequency):
+            detail = "PowerLineFrequency is not a finite number"
+            findings.append(Finding(BAD_EEG_JSON, edf, detail))
+        elif isinstance(frequency, int | float) and not isinstance(frequency, bool):
             code = POWER_LINE.get(int(frequency)) if frequency == int(frequency) else None
             return (*findings, *([Finding(code, edf, path.name)] if code else []))
     return tuple(findings)

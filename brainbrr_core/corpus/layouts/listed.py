@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from brainbrr_core.corpus.layouts.base import Folder, Layout, RecordingFile, folders_named
 from brainbrr_core.errors import check_exhausted
+from brainbrr_core.files.regular import read_text
 
 
 class PatientFolderLayout(Layout):
@@ -106,7 +107,7 @@ class ListedLayout(PatientFolderLayout):
             return ()
         path = Path(folder.location(names[0]))
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = read_text(path)
         except OSError as error:
             # Each recording of the list has a finding about it.
             check_exhausted(str(path), error)

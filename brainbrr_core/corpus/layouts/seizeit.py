@@ -11,6 +11,7 @@ from brainbrr_core.annotation import Finding, on_signal, seizeit
 from brainbrr_core.corpus.demographics import Person, age_in, sex_in
 from brainbrr_core.corpus.layouts.base import Folder, RecordingFile, RecordingLabels, stem_of
 from brainbrr_core.corpus.layouts.listed import PatientFolderLayout
+from brainbrr_core.files.regular import read_text
 
 #: How annotations end, that which is read first.
 _SUFFIXES = (seizeit.SUFFIX, seizeit.SECOND_SUFFIX)
@@ -44,7 +45,7 @@ class SeizeItLayout(PatientFolderLayout):
             age = sex = ""
             for path in sorted(folder.glob(f"*{seizeit.SUFFIX}")):
                 try:
-                    text = path.read_text(encoding="utf-8", errors="replace")
+                    text = read_text(path)
                 except OSError:
                     # Both are for information only.
                     continue

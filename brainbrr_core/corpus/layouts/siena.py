@@ -15,6 +15,7 @@ from brainbrr_core.annotation import Finding, siena
 from brainbrr_core.corpus.demographics import Person, read_people
 from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
 from brainbrr_core.corpus.layouts.listed import ListedLayout
+from brainbrr_core.files.regular import read_text
 
 _SUBJECTS = "subject_info.csv"
 
@@ -80,4 +81,4 @@ class SienaLayout(ListedLayout):
 def _label(subjects: list[Path], patient: str) -> str:
     if not subjects:
         return "seiz"
-    return siena.seizure_label(subjects[0].read_text("utf-8-sig", errors="replace"), patient)
+    return siena.seizure_label(read_text(subjects[0]), patient)

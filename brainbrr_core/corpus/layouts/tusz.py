@@ -26,6 +26,7 @@ from brainbrr_core.corpus.layouts.base import (
     stem_of,
 )
 from brainbrr_core.errors import check_exhausted
+from brainbrr_core.files.regular import read_text
 
 #: Folders of a montage, such as 01_tcp_ar, and of a group of patients, such as 002.
 _MONTAGE, _GROUP = re.compile(r"\d\d_tcp_\w+"), re.compile(r"\d{3}")
@@ -74,8 +75,7 @@ class TuszLayout(Layout):
         for folder in (self.root, self.root.parent):
             for name in READMES:
                 try:
-                    with (folder / name).open(encoding="utf-8", errors="replace") as readme:
-                        head = readme.read(_HEAD)
+                    head = read_text(folder / name)[:_HEAD]
                 except OSError:
                     # The release is for information only.
                     continue
