@@ -25,6 +25,7 @@ from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.folds import HELD_OUT
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.display.counts import tally
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import canonical_json, digest, json_text
 
@@ -288,8 +289,7 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
             continue
         recording = manifest_recording(item, settings.seizure_labels)
         part = _part(recording, grid, count)
-        if len(part.starts) < count:
-            unknown_windows[recording.split] += count - len(part.starts)
+        unknown_windows[recording.split] += count - len(part.starts)
         if len(part.starts) == 0:
             without["unknown_throughout"] += 1
             continue
@@ -302,19 +302,19 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
         )
     if not parts:
         raise WorkRemains(
-            f"no recording of profile {settings.profile} has a window: {_numbers(without)}: "
+            f"no recording of profile {settings.profile} has a window: {tally(without)}: "
             "`brainbrr index` tells what that means, and `brainbrr index --list` what was found in "
             "each recording"
         )
     lengths = np.array([len(part.starts) for part in parts], np.int64)
-    unknown = np.concatenate([grid.nothing[:0], *(part.unknown for part in parts)])
-    seizure_s = np.concatenate([grid.no_time[:0], *(part.seizure_s for part in parts)])
+    unknown = np.concatenate([part.unknown for part in parts])
+    seizure_s = np.concatenate([part.seizure_s for part in parts])
     fraction = seizure_s / (windows.length_s - unknown / RATE)
     # What is unknown is counted in samples, a seizure in seconds.
     has_unknown = np.repeat(np.array([bool(r.unknown) for r in recordings], bool), lengths)
     ictal = np.where(has_unknown, np.minimum(fraction, 1.0), fraction).astype(np.float32)
     if not (ictal > 0).any():
-        others = f" (recordings without windows: {_numbers(without)})" if without else ""
+        others = f" (recordings without windows: {tally(without)})" if without else ""
         raise BrainbrrError(
             f"no window of profile {settings.profile} has a seizure{others}: check the annotations "
             "(`brainbrr index`) and the configuration's labels.seizure"
@@ -332,13 +332,8 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
         category=np.where(ictal >= full, 2, np.where(ictal > 0, 1, 0)).astype(np.int8),
         unknown=(unknown / (windows.length_s * RATE)).astype(np.float32),
         without_windows=dict(sorted(without.items())),
-        unknown_windows=dict(sorted(unknown_windows.items())),
+        unknown_windows=dict(sorted((+unknown_windows).items())),
     )
-
-
-def _numbers(reasons: Counter[str]) -> str:
-    """How many recordings have each reason, the most frequent first."""
-    return ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
 
 
 def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> Manifest:
@@ -353,13 +348,12 @@ def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> M
         recording = item.recording
         if item.state is State.FRESH and recording.events:
             left_out = _positions(recording, windows) - window_count(recording, windows, labels)
-            if left_out:
-                unknown_windows[recording.split] += left_out
+            unknown_windows[recording.split] += left_out
     return replace(
         manifest,
         source=training_digest(plan, settings),
         recordings=tuple(replace(r, split=splits[r.partition_key]) for r in manifest.recordings),
-        unknown_windows=dict(sorted(unknown_windows.items())),
+        unknown_windows=dict(sorted((+unknown_windows).items())),
     )
 
 

@@ -15,6 +15,7 @@ from brainbrr_core.corpus.layouts.eeg_json import POWER_LINE
 from brainbrr_core.corpus.layouts.known import LAYOUTS
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
+from brainbrr_core.display.counts import tally
 from brainbrr_core.errors import WorkRemains
 
 
@@ -168,11 +169,10 @@ def none_usable(index: Index) -> str:
 
     For example, ``217 found, none usable: 217 too_short``.
     """
-    reasons = Counter(recording.reason for recording in index)
-    if None in reasons:
+    reasons = Counter(recording.reason or "" for recording in index)
+    if "" in reasons:
         return ""
-    counted = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    return f"{len(index):,} found, none usable: {counted}"
+    return f"{len(index):,} found, none usable: {tally(reasons)}"
 
 
 def check_usable(index: Index) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -9,6 +10,11 @@ def count(number: float, noun: str) -> str:
     """A number with its noun: ``1 recording``, ``1,200 recordings``, ``2.5 false alarms``."""
     shown = f"{int(number):,}" if number == int(number) else f"{number:g}"
     return f"{shown} {noun}{'' if number == 1 else 's'}"
+
+
+def tally(numbers: Counter[str]) -> str:
+    """How often there is each thing, the most frequent first: ``5 too_short, 1 unreadable``."""
+    return ", ".join(f"{number:,} {thing}" for thing, number in numbers.most_common())
 
 
 def numbered(noun: str, numbers: Sequence[int]) -> str:

@@ -14,25 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
-from brainbrr_core.annotation import (
-    UNKNOWN,
-    Event,
-    Finding,
-    ParsedAnnotation,
-    seizure_seconds,
-)
+from brainbrr_core.annotation import UNKNOWN, Event, Finding, ParsedAnnotation, seizure_seconds
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.demographics import Person
 from brainbrr_core.corpus.participants import SPLIT_TABLE
 from brainbrr_core.corpus.skipped import Skipped, in_other_case, skipped_in_folder
-from brainbrr_core.edf.formats import (
-    FORMATS,
-    Format,
-    choose,
-    format_of,
-    is_edf,
-    part_names,
-)
+from brainbrr_core.edf.formats import FORMATS, Format, choose, format_of, is_edf, part_names
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 from brainbrr_core.machine.filesystem import real_path
 from brainbrr_core.machine.walk import Listing, is_folder, is_text, walk, why_not_entered
@@ -72,9 +59,8 @@ class RecordingFile(NamedTuple):
     @property
     def companion_names(self) -> tuple[str, ...]:
         """Names of all files that describe this EDF, and of its further parts."""
-        if self.table_name is None:
-            return (*self.annotation_names, *self.json_names, *self.part_names)
-        return (*self.annotation_names, self.table_name, *self.json_names, *self.part_names)
+        table = () if self.table_name is None else (self.table_name,)
+        return (*self.annotation_names, *table, *self.json_names, *self.part_names)
 
     def companion(self, name: str) -> str:
         """Path of a file with this name relative to the EDF's folder."""
@@ -107,7 +93,7 @@ class RecordingFile(NamedTuple):
     @property
     def companions(self) -> tuple[Path, ...]:
         """Paths of all files that describe this EDF, and of its further parts."""
-        return tuple(Path(self.companion(name)) for name in self.companion_names)
+        return tuple(map(Path, self.companion_locations()))
 
 
 def companion_location(edf: str, name: str) -> str:
@@ -377,14 +363,13 @@ class Layout(ABC):
             self._skip("same_name", folder.location(name))
         edfs = chosen.recordings
         for name in edfs:
-            file = None
             if name.startswith("."):
                 self._skip("hidden_edf", folder.location(name))
             elif not is_named_in_text or not is_text(name):
                 self._skip("no_text", folder.location(name))
             elif (file := self.describe(folder, name)) is None:
                 self._skip("not_of_layout", folder.location(name))
-            if file is not None:
+            else:
                 yield with_parts(file)
         if folder.below and is_edf(folder.below[-1]) and not edfs:
             self._skip("folder_named_edf", f"{folder.path}/")
