@@ -3,8 +3,9 @@
     python predict.py recording.edf events.tsv [probabilities.npy]
 
 Needs numpy, scipy, edfio and onnxruntime. Every number of the signal chain and of the detection is
-in signal_chain.json. Probabilities are of frames of 1/8 s. Refused are EDFs that lack an electrode
-or have gaps, and a model with a z-score of the last minutes.
+in signal_chain.json. Probabilities are of frames of 1/8 s. Without a seizure, events.tsv has a row
+of background. Refused are EDFs that lack an electrode, have gaps, are shorter than 10 s or flat,
+and a model with a z-score of the last minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 
 FOLDER = Path(__file__).resolve().parent
 MICROVOLTS = {"uV": 1.0, "µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
+#: Seconds that a recording must have.
+SHORTEST_S = 10
 Signal = NDArray[np.float32]
 
 
@@ -76,7 +79,8 @@ def main(edf: str, events: str, probabilities: str = "") -> None:
     point, frame_s = chain["operating_point_logits"], chain["frame_samples"] / rate_hz
     spans = intervals(smoothed(frames, round(detection["smooth_s"] / frame_s / 2)), **point)
     duration_s = signal.shape[1] / rate_hz
-    lines = ["onset\tduration\teventType\tconfidence"]
+    lines = ["onset\tduration\teventType\tconfidence\trecordingDuration"]
+    length = f"{duration_s:.4f}"
     for start_s, stop_s in shaped(
         [(a * frame_s, b * frame_s) for a, b in spans],
         duration_s,
@@ -93,7 +97,10 @@ def main(edf: str, events: str, probabilities: str = "") -> None:
     ):
         touched = of_frames[int(start_s / frame_s) : math.ceil(stop_s / frame_s)]
         confidence = touched.mean() if detection["confidence"] == "mean" else touched.max()
-        lines.append(f"{start_s:.4f}\t{stop_s - start_s:.4f}\tsz\t{confidence:.4f}")
+        lines.append(f"{start_s:.4f}\t{stop_s - start_s:.4f}\tsz\t{confidence:.4f}\t{length}")
+    if len(lines) == 1:
+        # A file without rows may have been cut short.
+        lines.append(f"0.0000\t{length}\tbckg\t1.0000\t{length}")
     Path(events).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -119,7 +126,12 @@ def electrodes(
             rates.add(Fraction(signal.sampling_frequency).limit_denominator(10**6))
     if len(rates) != 1:
         sys.exit(f"predict.py: {path} has no electrodes of one sampling rate: use brainbrr")
-    return signals, rates.pop()
+    rate = rates.pop()
+    if min(map(len, signals.values())) < SHORTEST_S * rate:
+        sys.exit(f"predict.py: {path} is shorter than {SHORTEST_S} s")
+    if not any(signal.any() for signal in signals.values()):
+        sys.exit(f"predict.py: {path} has a constant value on every electrode")
+    return signals, rate
 
 
 def resampled(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import edfio
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.annotation import szcore
 from brainbrr_core.constants import RATE, MontageName
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.graphs import write_graphs
@@ -127,14 +131,37 @@ def test_an_edf_has_the_same_probabilities_and_events_without_brainbrr(
     ours = prediction(edf, run, tmp_path)
     assert ours.probabilities.std() > 0.01
     np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), ours.probabilities, atol=1e-4)
-    rows = [line.split("\t") for line in (tmp_path / "theirs.tsv").read_text().splitlines()[1:]]
+    # What `brainbrr score` reads of it.
+    read = szcore.read(tmp_path / "theirs.tsv")
+    assert read.usable
+    assert read.duration_s == pytest.approx(ours.duration_s, abs=5e-3)
+    lines = (tmp_path / "theirs.tsv").read_text().splitlines()[1:]
+    rows = [line.split("\t") for line in lines if "\tbckg\t" not in line]
+    assert len(lines) == max(len(rows), 1)
     assert ours.events or seconds == 12
-    assert len(rows) == len(ours.events)
+    assert len(rows) == len(ours.events) == len(read.events)
     for row, event in zip(rows, ours.events, strict=True):
         assert float(row[0]) == pytest.approx(event.start, abs=1e-3)
         assert float(row[1]) == pytest.approx(event.duration, abs=1e-3)
         assert event.confidence is not None
         assert float(row[3]) == pytest.approx(event.confidence, abs=2e-4)
+
+
+@pytest.mark.slow
+def test_a_recording_without_events_has_a_row_of_background_without_brainbrr(
+    model: tuple[Run, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model[1], folder)
+    chain = json.loads((folder / "signal_chain.json").read_text())
+    chain["operating_point_logits"] = {"on": 1e9, "off": 1e9}
+    (folder / "signal_chain.json").write_text(json.dumps(chain))
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(12, 256, 5), 256)
+    done = without_brainbrr(folder / "predict.py", edf, tmp_path / "a.tsv")
+    assert done.returncode == 0, done.stderr
+    read = szcore.read(tmp_path / "a.tsv")
+    assert (read.usable, read.events, read.duration_s) == (True, (), 12.0)
+    assert [(row.start, row.stop) for row in read.background] == [(0.0, 12.0)]
 
 
 @pytest.mark.slow
@@ -178,6 +205,38 @@ def test_what_brainbrr_excludes_is_refused_without_it(
         restamp(edf, b"EDF+D", onsets)
     with pytest.raises(SystemExit) as refused:
         electrodes(str(edf), str(label_rules()["label"]), {"FP1": "Fp1"})
+    assert str(refused.value) == f"predict.py: {edf} {line}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "value", "line"),
+    [
+        (9, None, "is shorter than 10 s"),
+        (12, 0.0, "has a constant value on every electrode"),
+        (12, 30.0, "has a constant value on every electrode"),
+    ],
+)
+def test_a_recording_without_a_signal_has_no_events_file_without_brainbrr(
+    tmp_path: Path, seconds: int, value: float | None, line: str
+) -> None:
+    """A file without events would say that nothing was found."""
+    rng = np.random.default_rng(0)
+    signals = [
+        edfio.EdfSignal(
+            rng.normal(scale=20, size=256 * seconds).clip(-90, 90)
+            if value is None
+            else np.full(256 * seconds, value),
+            256,
+            label=name,
+            physical_dimension="uV",
+            physical_range=(-100, 100),
+        )
+        for name in ("Fp1", "F3")
+    ]
+    edf = tmp_path / "a.edf"
+    edfio.Edf(signals).write(edf)
+    with pytest.raises(SystemExit) as refused:
+        electrodes(str(edf), str(label_rules()["label"]), {"FP1": "Fp1", "F3": "F3"})
     assert str(refused.value) == f"predict.py: {edf} {line}"
 
 
