@@ -124,7 +124,7 @@ def test_the_card_says_what_the_model_is_worth(
     assert "band-pass 0.5 to 120 Hz" in text
     assert "on at logit 0.31 " in text
     assert "tuned on dev; SzCORE event F1 on dev at it: 0.625" in text
-    assert "Seed 0, 1 of 1 steps" in text
+    assert "Seed 0, 1 of 1 step;" in text
     assert re.search(r"Preprocessing version: `v2_256hz_10-20_[0-9a-f]{12}`", text)
     assert "It is no medical device." in text
     for heading in ("Intended use", "How to use it", "Data", "Training", "Scores", "Limits"):
