@@ -19,7 +19,7 @@ from brainbrr_core.corpus.demographics import with_people
 from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
-from brainbrr_core.corpus.layouts.known import detect_layout, open_layout
+from brainbrr_core.corpus.layouts.known import CORPUS_FOLDER, detect_layout, open_layout
 from brainbrr_core.corpus.recording import UNSEEN, Recording
 from brainbrr_core.corpus.row_reading import Rules, is_unchanged, read_row, with_path
 from brainbrr_core.corpus.same_content import SAME_CONTENT, exclude_copies, without_comparisons
@@ -199,8 +199,7 @@ def scan(
             files = list(layout.recordings())
     if not files:
         raise BrainbrrError(
-            f"no {_listed(layout.suffixes)} file below {root}: set BRAINBRR_DATA_DIR to the folder "
-            "that holds the corpus"
+            f"no {_listed(layout.suffixes)} file below {root}: give {CORPUS_FOLDER}"
         )
     # An old index may have hidden files, which are not recordings.
     keys = {file.partition_key for file in files}

@@ -17,6 +17,7 @@ from brainbrr_core.configuration import Corpus, Overrides, Split, load
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.layouts.known import open_layout
 from brainbrr_core.corpus.splits import seeded_split
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
@@ -269,3 +270,13 @@ def test_a_folder_that_cannot_be_read_is_never_ignored(
     monkeypatch.setattr(os, "scandir", forbidden)
     with pytest.raises(BrainbrrError, match=r"sub-01/ses-01 cannot be read \(Permission denied"):
         scan(tmp_path)
+
+
+def test_a_folder_that_is_no_corpus_is_told_every_way_to_name_one(tmp_path: Path) -> None:
+    ways = r"\(--data-dir, BRAINBRR_DATA_DIR or data_dir in a configuration\)"
+    for folder, wrong in ((tmp_path / "none", "no data directory at"), (tmp_path, "is empty")):
+        with pytest.raises(BrainbrrError, match=rf"{wrong}.*: give the folder .*{ways}"):
+            open_layout(folder)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(BrainbrrError, match=rf"is not laid out as .*{ways}, or select another"):
+        open_layout(tmp_path)

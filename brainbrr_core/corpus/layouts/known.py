@@ -35,6 +35,13 @@ def fits(name: str, data_dir: Path) -> bool:
     return LAYOUTS[name].find(data_dir) is not None
 
 
+#: What to give instead of a folder that is not that of a corpus.
+CORPUS_FOLDER = (
+    "the folder that holds the corpus (--data-dir, BRAINBRR_DATA_DIR or data_dir in a "
+    "configuration)"
+)
+
+
 def open_layout(
     data_dir: Path, name: str | None = None, shown: str = "", texts: Texts = DEFAULT_TEXTS
 ) -> Layout:
@@ -52,21 +59,16 @@ def open_layout(
             "the folder, or link to it under another name"
         )
     if not data_dir.is_dir():
-        raise BrainbrrError(
-            f"no data directory at {shown}: set BRAINBRR_DATA_DIR to the folder "
-            "that holds the corpus"
-        )
+        raise BrainbrrError(f"no data directory at {shown}: give {CORPUS_FOLDER}")
     candidates = _DETECTED if name is None else (LAYOUTS[name],)
     layout = _first_fitting(candidates, data_dir, shown, texts)
     if layout is not None:
         return layout
     if not any(data_dir.iterdir()):
-        raise BrainbrrError(
-            f"{shown} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
-        )
+        raise BrainbrrError(f"{shown} is empty: give {CORPUS_FOLDER}")
     forms = " or ".join(f"{candidate.form} ({candidate.name})" for candidate in candidates)
     raise BrainbrrError(
-        f"{shown} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
+        f"{shown} is not laid out as {forms}: give {CORPUS_FOLDER}, or "
         f"select another layout with --layout ({', '.join(LAYOUTS)})"
     )
 
