@@ -30,17 +30,19 @@ def to_microvolts(
     each from its offset on. The first ``skip`` samples are left out. Differences of numbers
     of 16 or 24 bits are exact in float32.
     """
-    for channel in range(out.shape[0]):
-        offset, zero, gain = offsets[channel], zeros[channel], gains[channel]
-        for record in range(records.shape[0]):
-            start = record * length - skip
-            first = max(-start, 0)
-            last = min(length, out.shape[1] - start)
-            if last > first:
-                source = records[record, offset + first : offset + last]
-                target = out[channel, start + first : start + last]
-                for t in range(last - first):
-                    target[t] = (np.float32(source[t]) - zero) * gain
+    # In the order in which the records lie in memory.
+    for record in range(records.shape[0]):
+        start = record * length - skip
+        first = max(-start, 0)
+        last = min(length, out.shape[1] - start)
+        if last <= first:
+            continue
+        for channel in range(out.shape[0]):
+            offset, zero, gain = offsets[channel], zeros[channel], gains[channel]
+            source = records[record, offset + first : offset + last]
+            target = out[channel, start + first : start + last]
+            for t in range(last - first):
+                target[t] = (np.float32(source[t]) - zero) * gain
 
 
 @compiled
