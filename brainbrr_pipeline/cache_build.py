@@ -29,7 +29,6 @@ from brainbrr_pipeline.records.data_versions import (
     observe,
     observe_selection,
     recorded_as,
-    selection_version,
 )
 from brainbrr_pipeline.records.event_writer import Context
 from brainbrr_pipeline.records.metadata import Metadata, of_excluded
@@ -94,11 +93,12 @@ def build_and_record(
     code_version: str,
     *,
     record_all: bool = False,
-) -> Plan:
-    """Build what a plan lists, record it in Dagster, and return the profile's plan afterwards.
+) -> tuple[Plan, str]:
+    """Build what a plan lists, and record it in Dagster.
 
-    ``cache`` is that of the profile; the plan may cover only some of its recordings.
-    ``code_version`` is that of ``windowed_cache``.
+    Returns the profile's plan afterwards, and the data version of its recordings. ``cache`` is that
+    of the profile; the plan may cover only some of its recordings. ``code_version`` is that of
+    ``windowed_cache``.
 
     Fresh shards and excluded recordings without a current record in Dagster are recorded too, the
     latter with their reason; with ``record_all``, all of them are. A recording that fails leaves
@@ -112,14 +112,14 @@ def build_and_record(
     is_profile = selected == {item.recording.partition_key for item in plan.items}
     after = plan if is_profile and not plan.to_build else cache.plan()
     synchronize_folds(context.instance, cache, after)
-    observe_selection(context, after, selection_version(after, cache.settings))
+    version = observe_selection(context, after, cache.settings)
     if failed:
         raise dg.Failure(
             f"{len(failed)} of {count(len(plan.items), 'recording')} failed: "
             + "; ".join(f"{key}: {error}" for key, error in list(failed.items())[:10]),
             allow_retries=False,
         )
-    return after
+    return after, version
 
 
 def _build(

@@ -25,7 +25,6 @@ from brainbrr_pipeline.records.data_versions import (
     fold_record,
     observe_selection,
     record_all_folds,
-    selection_version,
 )
 from brainbrr_pipeline.records.partitions import recordings
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
@@ -70,15 +69,13 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
             )
             # In a backfill, a partition that the run does not record counts as failed.
             in_backfill = BACKFILL_ID_TAG in context.run.tags
-            after = build_and_record(context, plan, cache, current, record_all=in_backfill)
+            after, version = build_and_record(context, plan, cache, current, record_all=in_backfill)
             if partitioned:
                 log_cache_checks(context, cache)
         if not partitioned:
             # Without an output, Dagster would skip the steps downstream of this one.
             yield dg.MaterializeResult(
-                data_version=dg.DataVersion(
-                    selection_version(after, configuration.manifest_settings)
-                ),
+                data_version=dg.DataVersion(version),
                 metadata={
                     "built": len(plan.to_build),
                     **{f"{state} in the profile": after.count(state) for state in State},
@@ -113,9 +110,7 @@ def cache_manifest(code_version: str, code_version_of_folds: str) -> dg.AssetsDe
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).cache_manifest)
             plan = plan_profile(configuration)
-            observe_selection(
-                context, plan, selection_version(plan, configuration.manifest_settings)
-            )
+            observe_selection(context, plan, configuration.manifest_settings)
             made = update_manifest(plan, configuration.manifest_settings)
             record_all_folds(context, ProfileCache.of(configuration), plan, code_version_of_folds)
         context.log.info(

@@ -89,7 +89,7 @@ def raw_edf_index(
     to_build = (item.recording.partition_key for item in plan.to_build)
     added, removed = synchronize_partitions(context.instance, index, to_build)
     changed = observe(context, index)
-    observe_selection(context, plan, selection_version(plan, configuration.manifest_settings))
+    observe_selection(context, plan, configuration.manifest_settings)
     judged = index.in_montage(configuration.preprocessing.montage)
     usable = sum(recording.reason is None for recording in judged)
     excluded = sum(recording.signal_reason is not None for recording in judged)

@@ -22,7 +22,6 @@ from brainbrr_pipeline.records.data_versions import (
     ShardRecorder,
     observe,
     observe_selection,
-    selection_version,
 )
 from brainbrr_pipeline.records.metadata import Metadata
 from brainbrr_pipeline.records.partitions import synchronize_folds, synchronize_partitions
@@ -66,7 +65,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
             if item.state in (State.FRESH, State.EXCLUDED)
         }
         _record(context, plan, CodeVersions.of(configuration).windowed_cache, shown)
-        observe_selection(context, plan, selection_version(plan, cache.settings))
+        observe_selection(context, plan, cache.settings)
         failures = {**outcome.failed, **outcome.absent}
         if failures:
             raise dg.Failure(

@@ -128,10 +128,11 @@ def observe(context: Context, recordings: Iterable[Recording]) -> int:
     return len(changed)
 
 
-def observe_selection(context: Context, plan: Plan, version: str) -> None:
-    """Record the version of the profile's recordings if it differs from the recorded one."""
+def observe_selection(context: Context, plan: Plan, settings: ManifestSettings) -> str:
+    """Record :func:`selection_version` if it differs from the recorded one, and return it."""
+    version = selection_version(plan, settings)
     if observed_version(context.instance, SELECTED_RECORDINGS) == version:
-        return
+        return version
     with EventWriter(context) as writer:
         writer.add(
             dg.AssetObservation(
@@ -145,6 +146,7 @@ def observe_selection(context: Context, plan: Plan, version: str) -> None:
             )
         )
     _use_newest_event(context, SELECTED_RECORDINGS)
+    return version
 
 
 def fold_record(digests: FoldDigests, fold: str) -> tuple[str, Metadata]:
