@@ -23,6 +23,7 @@ from brainbrr_core.corpus.index_rows import (
     index_table,
     read_recordings,
 )
+from brainbrr_core.corpus.layouts.known import GIVEN_BY
 from brainbrr_core.corpus.several import corpora_of, join, without_copies
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped
 from brainbrr_core.corpus.sources import open_corpus
@@ -290,7 +291,8 @@ def _naming(source: CorpusSource) -> Iterator[None]:
     except BrainbrrError as error:
         if source.name:
             # A variable and an option are for one corpus.
-            text = str(error).replace("BRAINBRR_DATA_DIR", source.named_by)
+            text = str(error).replace(GIVEN_BY, source.named_by)
+            text = text.replace("BRAINBRR_DATA_DIR", source.named_by)
             text = text.replace("with --layout", f"with layout of {source.name} in corpora")
             error.args = (f"corpus {source.name}: {text}",)
         raise

@@ -221,9 +221,10 @@ def test_errors_of_one_corpus_name_what_to_edit(
     (tmp_path / "nothing" / "here").mkdir(parents=True)
     with pytest.raises(BrainbrrError, match=r"^corpus none: .*not laid out as") as refused:
         indexed(listed.write(trees["siena"], {"name": "none", "data_dir": tmp_path / "nothing"}))
-    assert "set data_dir of none in corpora to the folder above" in str(refused.value)
+    given = "give the folder that holds the corpus (data_dir of none in corpora)"
+    assert given in str(refused.value)
     assert "BRAINBRR_DATA_DIR" not in str(refused.value)
-    assert "--layout" not in str(refused.value)
+    assert "--layout" not in str(refused.value) and "--data-dir" not in str(refused.value)
 
 
 def copy_recording(trees: Corpora, source: str, target: str) -> None:

@@ -263,7 +263,7 @@ def test_a_network_that_finds_nothing_has_a_point_all_the_same() -> None:
 
 
 def test_a_split_without_seizures_cannot_tune() -> None:
-    with pytest.raises(WorkRemains, match="none of the 1 patients"):
+    with pytest.raises(WorkRemains, match=r"has a seizure \(1 patient\)"):
         tune_threshold(swept(blocks([0.9], [])))
 
 

@@ -35,11 +35,10 @@ def fits(name: str, data_dir: Path) -> bool:
     return LAYOUTS[name].find(data_dir) is not None
 
 
+#: How the folder of a single corpus is given.
+GIVEN_BY = "--data-dir, BRAINBRR_DATA_DIR or data_dir in a configuration"
 #: What to give instead of a folder that is not that of a corpus.
-CORPUS_FOLDER = (
-    "the folder that holds the corpus (--data-dir, BRAINBRR_DATA_DIR or data_dir in a "
-    "configuration)"
-)
+CORPUS_FOLDER = f"the folder that holds the corpus ({GIVEN_BY})"
 
 
 def open_layout(
