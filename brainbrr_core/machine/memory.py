@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 
 #: New objects before a search among them, and how many searches before one among older objects.
-#: A step of a training makes no garbage, so none that holds large arrays waits for a search.
+#: A step of a training makes no garbage, so no large array stays in memory until a search.
 _THRESHOLDS = 10_000, 10, 10
 #: Parameters of glibc's ``mallopt`` (malloc.h).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
